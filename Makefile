@@ -1,0 +1,37 @@
+# make demo    hear it: separates the example recording with the embedded model
+# make test    runs the tests
+# Both make the virtual environment .venv first; a second run installs nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CARD := model_cards/waveunet-speech-16khz
+
+.PHONY: demo test lint clean
+
+demo: .venv/.demo
+	$(BIN)/python $(CARD)/demo.py demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+.venv/.torch: constraints.txt
+	@$(PYTHON) -c 'import ensurepip' || { echo 'This Python has no venv: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q -c constraints.txt torch
+	@touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml
+	$(PIP) install -q -c constraints.txt -e '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.torch pyproject.toml
+	@command -v cc > /dev/null || { echo 'pesq is compiled on installation: apt-get install gcc python3-dev'; exit 1; }
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,209 @@
+"""Configuration of the Wave-U-Net (Stoller, Ewert & Dixon 2018, arXiv:1806.03185)."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# What differs from M1, "the baseline", in each variant of the paper's section 4.2 and Table 2.
+_PAPER_M1 = {
+    "num_layers": 12,
+    "downsampling_kernel_size": 15,
+    "upsampling_kernel_size": 5,
+    "channel_growth": 24,
+    "channels": 1,
+    "sources": ["vocals", "accompaniment"],
+    "output": "direct",
+    "padding": "same",
+    "upsampling": "linear",
+    "output_activation": "tanh",
+    "sampling_rate": 22050,
+}
+_PAPER_M2 = {**_PAPER_M1, "output": "difference"}
+_PAPER_M3 = {**_PAPER_M2, "padding": "valid"}
+_PAPER_M4 = {**_PAPER_M3, "channels": 2}
+_PAPER_M5 = {**_PAPER_M4, "upsampling": "learned"}
+PAPER_VARIANTS = {
+    "M1": _PAPER_M1,
+    "M2": _PAPER_M2,
+    "M3": _PAPER_M3,
+    "M4": _PAPER_M4,
+    "M5": _PAPER_M5,
+    "M5-HighSR": {**_PAPER_M5, "sampling_rate": 44100},
+    "M6": {**_PAPER_M4, "sources": ["bass", "drums", "other", "vocals"]},
+    "M7": {**_PAPER_M3, "channel_growth": 34, "sampling_rate": 8192},
+}
+
+
+@strict
+class WaveUNetConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`WaveUNetModel`]. The names of libdse and of the paper (`n_layers`, `f_d`, `f_u`, `F_c`)
+    work as well, as arguments and as attributes.
+
+    Args:
+        num_layers (`int`, *optional*, defaults to 12):
+            Number of downsampling blocks, and of upsampling blocks (the paper's L).
+        downsampling_kernel_size (`int`, *optional*, defaults to 15):
+            Odd kernel size of the downsampling blocks and of the bottleneck (the paper's f_d).
+        upsampling_kernel_size (`int`, *optional*, defaults to 5):
+            Odd kernel size of the upsampling blocks (the paper's f_u).
+        channel_growth (`int`, *optional*, defaults to 24):
+            Block k has `k * channel_growth` channels (the paper's F_c).
+        channels (`int`, *optional*, defaults to 1):
+            Audio channels that are separated together: 1 mono, 2 stereo.
+        sources (`list[str]`, *optional*, defaults to `["foreground", "background"]`):
+            Names of the K sources, in the order of the output.
+        output (`"difference"` or `"direct"`, *optional*, defaults to `"difference"`):
+            `"difference"` predicts K-1 sources, the last is what is left of the mixture (section 3.2.2);
+            `"direct"` predicts all K.
+        padding (`"valid"` or `"same"`, *optional*, defaults to `"valid"`):
+            `"valid"` convolves real input only, so that the output is shorter than the input (section 3.2.3);
+            `"same"` pads every convolution with zeros, as libdse's checkpoints do.
+        upsampling (`"linear"` or `"learned"`, *optional*, defaults to `"linear"`):
+            Linear interpolation, or a weight per channel between the two neighbours (section 3.2.1).
+        output_activation (`"tanh"` or `"linear"`, *optional*, defaults to `"tanh"`):
+            Activation of the predicted sources.
+        sampling_rate (`int`, *optional*, defaults to 16000):
+            Sampling rate of the audio in Hz.
+
+    Raises:
+        StrictDataclassError (huggingface_hub.errors): a field has the wrong type, or a value that no network can
+            be built of; the message names both.
+    """
+
+    model_type = "waveunet"
+    attribute_map = {
+        "n_layers": "num_layers",
+        "f_d": "downsampling_kernel_size",
+        "f_u": "upsampling_kernel_size",
+        "F_c": "channel_growth",
+        "num_hidden_layers": "num_layers",
+        "hidden_size": "channel_growth",
+    }
+
+    num_layers: int = 12
+    downsampling_kernel_size: int = 15
+    upsampling_kernel_size: int = 5
+    channel_growth: int = 24
+    channels: int = 1
+    sources: list[str] | tuple[str, ...] = ("foreground", "background")
+    output: Literal["difference", "direct"] = "difference"
+    padding: Literal["valid", "same"] = "valid"
+    upsampling: Literal["linear", "learned"] = "linear"
+    output_activation: Literal["tanh", "linear"] = "tanh"
+    sampling_rate: int = 16000
+
+    def __post_init__(self, **kwargs):
+        self.sources = list(self.sources)
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Called by `@strict` whenever a config is made. Upper bounds keep a hostile config from filling memory."""
+        for field, low, high in (
+            ("num_layers", 1, 20),
+            ("downsampling_kernel_size", 1, 255),
+            ("upsampling_kernel_size", 1, 255),
+            ("channel_growth", 1, 1024),
+            ("channels", 1, 64),
+            ("sampling_rate", 1, 768_000),
+        ):
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        for field in ("downsampling_kernel_size", "upsampling_kernel_size"):
+            value = getattr(self, field)
+            if value % 2 == 0:
+                raise ValueError(
+                    f"{field}={value}: must be odd, an even kernel would shift the output against the input"
+                )
+        names = list(self.sources)
+        if not 2 <= len(names) <= 64:
+            raise ValueError(f"sources={names}: must name 2 to 64 sources, the last one being the rest")
+        if len(set(names)) < len(names) or not all(name.replace("-", "_").isidentifier() for name in names):
+            raise ValueError(
+                f"sources={names}: names must differ and be words (letters, digits, '_', '-'): they become file names"
+            )
+
+    @classmethod
+    def paper(cls, variant: str, **kwargs) -> "WaveUNetConfig":
+        """The paper's variant `"M1"` … `"M7"` or `"M5-HighSR"` (section 4.2); `kwargs` override its fields.
+
+        M1 baseline, M2 + difference output, M3 + input context (valid convolutions), M4 + stereo, M5 + learned
+        upsampling, M5-HighSR at 44.1 kHz, M6 four instruments, M7 for the comparison with the spectrogram U-Net.
+        The paper predicts the accompaniment first; here the vocals are first, because `foreground` is the first.
+        """
+        if variant not in PAPER_VARIANTS:
+            raise ValueError(f"variant={variant!r}: the paper has {', '.join(PAPER_VARIANTS)}")
+        return cls(**{**PAPER_VARIANTS[variant], **kwargs})
+
+    # ── The length rule. Everything that needs to know a length asks here. ──
+
+    @property
+    def alignment(self) -> int:
+        """Samples of one step of the deepest level: tiles start at multiples of it."""
+        return 2**self.num_layers
+
+    @property
+    def zero_extended(self) -> bool:
+        """Whether the signal counts as going on with zeros on both sides, whose part the network cuts off."""
+        return self.padding == "valid"
+
+    @property
+    def receptive_field(self) -> int:
+        """Input samples that one output sample may depend on, the sample itself in the middle."""
+        down, up = self.downsampling_kernel_size // 2, self.upsampling_kernel_size // 2
+        steps = self.alignment - 1  # Σ 2^k: one step of every level, in samples
+        # An odd sample of an interpolated level needs one more step of that level on either side.
+        return 2 * (down * self.alignment + (down + up + 1) * steps) + 1
+
+    @property
+    def context(self) -> int:
+        """Input samples that a window needs on each side of the samples that are kept of its output."""
+        if self.padding == "valid":
+            down, up = self.downsampling_kernel_size // 2, self.upsampling_kernel_size // 2
+            return down * self.alignment + (down + up) * (self.alignment - 1)
+        return -(-(self.receptive_field // 2) // self.alignment) * self.alignment
+
+    def output_length_for(self, input_length: int) -> int:
+        """Length T' of the output for an input of `input_length` samples.
+
+        Raises:
+            ValueError: the input is shorter than the convolutions need.
+        """
+        shrink_down, shrink_up = self.downsampling_kernel_size - 1, self.upsampling_kernel_size - 1
+        if self.padding == "same":
+            shrink_down = shrink_up = 0
+        length = input_length
+        for _ in range(self.num_layers):
+            length = (length - shrink_down + 1) // 2  # convolution, decimation
+        length = length - shrink_down  # bottleneck
+        enough = length >= 1
+        for _ in range(self.num_layers):
+            length = 2 * length - 1 - shrink_up  # interpolation, convolution
+            enough = enough and length >= 1
+        if not enough or input_length < 1:
+            raise ValueError(
+                f"input of {input_length} samples is too short for this network: "
+                f"it needs at least {self.input_length_for(1)}"
+            )
+        return length
+
+    def input_length_for(self, output_length: int) -> int:
+        """Shortest input on the decimation grid whose output has at least `output_length` samples.
+
+        On the grid every level has an odd length, so that decimation keeps the first and the last sample, all
+        crops are symmetric, and skips and decoder stay in step. With `padding="same"` these are the lengths
+        `m * 2**num_layers + 1`. The default network needs 147,443 samples for 16,384 and gives 16,389.
+        """
+        if output_length < 1:
+            raise ValueError(f"output_length={output_length}: must be at least 1")
+        if self.padding == "same":
+            return -(-(output_length - 1) // self.alignment) * self.alignment + 1
+        # The output of x steps of the bottleneck: x·A - lost.
+        lost = (self.alignment - 1) * self.upsampling_kernel_size
+        steps = -(-(output_length + lost) // self.alignment)
+        return steps * self.alignment - lost + 2 * self.context
+
+
+__all__ = ["WaveUNetConfig"]

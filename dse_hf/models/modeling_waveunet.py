@@ -1,0 +1,281 @@
+"""The Wave-U-Net (Stoller, Ewert & Dixon 2018, arXiv:1806.03185): the network, and its model for the Hub."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import ModelOutput
+from transformers.utils import logging
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_waveunet import WaveUNetConfig
+from .modeling_separation import SeparationMixin
+from .modeling_waveunet_fast import predict_sources_fast
+
+
+logger = logging.get_logger(__name__)
+
+LEAKINESS = 0.2
+
+
+def center_crop(input: Tensor, target_shape: int) -> Tensor:
+    """The middle `target_shape` samples of the last axis; of an odd surplus, the odd one goes at the end."""
+    start = (input.shape[-1] - target_shape) // 2
+    return input[..., start : start + target_shape]
+
+
+@dataclass
+class WaveUNetOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.Tensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+            Mean squared error of the sources, the loss of the paper.
+        sources (`torch.Tensor` of shape `(B, K, C, T')`):
+            The separated sources, in the order of `config.sources`.
+        mixture (`torch.Tensor` of shape `(B, C, T')`):
+            The input, cropped to the output's length.
+    """
+
+    loss: torch.FloatTensor | None = None
+    sources: torch.FloatTensor | None = None
+    mixture: torch.FloatTensor | None = None
+
+    @property
+    def foreground(self) -> Tensor:
+        """The first source, (B, C, T')."""
+        return self.sources[:, 0]
+
+    @property
+    def background(self) -> Tensor:
+        """All that is not foreground, (B, C, T')."""
+        return self.mixture - self.foreground
+
+
+class WaveUNetLinearUpsampling(nn.Module):
+    """Linear interpolation between neighbours: T steps become 2T - 1, the old ones unchanged (section 3.2.1)."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        length = 2 * hidden_states.shape[-1] - 1
+        return F.interpolate(hidden_states, size=length, mode="linear", align_corners=True)
+
+
+class WaveUNetLearnedUpsampling(nn.Module):
+    """As linear interpolation, but the new step is σ(w)·left + (1 - σ(w))·right, with a w per channel (3.2.1)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels, 1))  # σ(0) = ½: starts as linear interpolation
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        left, right = hidden_states[..., :-1], hidden_states[..., 1:]
+        share = torch.sigmoid(self.weight)
+        between = share * left + (1 - share) * right
+        woven = torch.stack([left, between], dim=-1).flatten(-2)
+        return torch.cat([woven, hidden_states[..., -1:]], dim=-1)
+
+
+class WaveUNetDownsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
+    """Convolution, LeakyReLU; the skip leaves before every other step is dropped (Table 1: DS block)."""
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        skip = F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)
+        return skip, skip[..., ::2]
+
+
+class WaveUNetUpsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
+    """Upsampling, concatenation with the cropped skip, convolution, LeakyReLU (Table 1: US block)."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, upsampling: str, **kwargs):
+        super().__init__(in_channels + skip_channels, out_channels, **kwargs)
+        self.upsample = (
+            WaveUNetLearnedUpsampling(in_channels) if upsampling == "learned" else WaveUNetLinearUpsampling()
+        )
+
+    def forward(self, hidden_states: Tensor, skip: Tensor) -> Tensor:
+        hidden_states = WaveUNet.stack_channels(self.upsample(hidden_states), skip)
+        return F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)
+
+
+class WaveUNet(nn.Module):
+    r"""
+    The Wave-U-Net as a plain module; libdse's state dicts load into it unchanged.
+
+        mixture (B, C, T) ──────────────────────────────────────────┐ crop
+          │                                                         ▼
+        [DS 1] ── F_c channels ────────────── crop ─────────────▶ [US 1] ─▶ concat ─▶ 1×1 conv, tanh ─▶ K-1 sources
+          ↓ every other step                                        ↑ 2T - 1             last = mixture - the others
+        [DS 2] ── 2·F_c ───────────────────── crop ─────────────▶ [US 2]
+          ↓                                                         ↑
+          ⋮                                                         ⋮
+        [DS L] ── L·F_c ───────────────────── crop ─────────────▶ [US L]
+          ↓                                                         ↑
+          └────────────── bottleneck, (L+1)·F_c ────────────────────┘
+
+    Args:
+        n_layers (`int`): number of downsampling blocks, and of upsampling blocks (L).
+        f_u (`int`): kernel size of the upsampling blocks.
+        f_d (`int`): kernel size of the downsampling blocks and the bottleneck.
+        F_c (`int`): channels added by every downsampling block.
+        padding, channels, sources, output, upsampling, output_activation: see [`WaveUNetConfig`].
+    """
+
+    def __init__(
+        self,
+        n_layers: int,
+        f_u: int,
+        f_d: int,
+        F_c: int,
+        padding: str = "valid",
+        channels: int = 1,
+        sources: list[str] | tuple[str, ...] = ("foreground", "background"),
+        output: str = "difference",
+        upsampling: str = "linear",
+        output_activation: str = "tanh",
+    ):
+        super().__init__()
+        self.n_layers, self.output = n_layers, output
+        num_predicted = len(sources) - 1 if output == "difference" else len(sources)
+        widths = [channels] + [k * F_c for k in range(1, n_layers + 2)]
+        self.encoder = nn.ModuleList(
+            WaveUNetDownsamplingBlock(widths[k - 1], widths[k], kernel_size=f_d, padding=padding)
+            for k in range(1, n_layers + 1)
+        )
+        self.bottleneck = nn.Sequential(
+            nn.Conv1d(widths[n_layers], widths[n_layers + 1], kernel_size=f_d, padding=padding),
+            nn.LeakyReLU(LEAKINESS),
+        )
+        self.decoder = nn.ModuleList(
+            WaveUNetUpsamplingBlock(
+                widths[k + 1], widths[k], widths[k], upsampling, kernel_size=f_u, padding=padding
+            )
+            for k in range(n_layers, 0, -1)
+        )
+        self.output_layer = nn.Sequential(
+            nn.Conv1d(F_c + channels, num_predicted * channels, kernel_size=1),
+            nn.Tanh() if output_activation == "tanh" else nn.Identity(),
+        )
+
+    center_crop = staticmethod(center_crop)
+
+    @staticmethod
+    def stack_channels(input1: Tensor, input2: Tensor) -> Tensor:
+        """(B, C1, T), (B, C2, T2 ≥ T) → (B, C1 + C2, T): the second is cropped to the first."""
+        return torch.cat([input1, center_crop(input2, input1.shape[-1])], dim=1)
+
+    def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T) → foreground and background, both (B, C, T'), which sum to the cropped mixture."""
+        foreground = self.predict_sources(mixture)[:, 0]
+        return foreground, center_crop(mixture, foreground.shape[-1]) - foreground
+
+    def predict_sources(self, mixture: Tensor) -> Tensor:
+        """(B, C, T) → all K sources, (B, K, C, T')."""
+        hidden_states, skips = mixture, []
+        for block in self.encoder:
+            skip, hidden_states = block(hidden_states)
+            skips.append(skip)
+        hidden_states = self.bottleneck(hidden_states)
+        for block in self.decoder:
+            hidden_states = block(hidden_states, skips.pop())
+        predicted = self.output_layer(self.stack_channels(hidden_states, mixture))
+        return self.complete_sources(predicted, mixture)
+
+    def complete_sources(self, predicted: Tensor, mixture: Tensor) -> Tensor:
+        """(B, K·C or (K-1)·C, T') → (B, K, C, T'): the last source is what the others leave of the mixture (3.2.2)."""
+        sources = predicted.unflatten(1, (-1, mixture.shape[1]))
+        if self.output == "direct":
+            return sources
+        rest = center_crop(mixture, sources.shape[-1]) - sources.sum(dim=1)
+        return torch.cat([sources, rest[:, None]], dim=1)
+
+
+class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
+    config_class = WaveUNetConfig
+    base_model_prefix = "waveunet"
+    main_input_name = "input_values"
+    supports_gradient_checkpointing = True
+    # The loss is a mean over the batch as it is: Trainer has to divide it under gradient accumulation.
+    accepts_loss_kwargs = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # PyTorch's own initialisation: the library's default, N(0, 0.02), is made for transformers.
+        if isinstance(module, (nn.Conv1d, WaveUNetLearnedUpsampling)):
+            module.reset_parameters()
+
+
+class WaveUNetModel(WaveUNetPreTrainedModel):
+    r"""
+    Separates a mixture of waveforms into its sources with a [`WaveUNet`].
+
+        >>> output = model(input_values)          # (B, C, T), at config.sampling_rate
+        >>> output.foreground, output.background  # (B, C, T') each
+        >>> model.separate(waveform, 16000)       # any length, the same length out
+    """
+
+    def __init__(self, config: WaveUNetConfig):
+        super().__init__(config)
+        self.network = WaveUNet(
+            n_layers=config.num_layers,
+            f_u=config.upsampling_kernel_size,
+            f_d=config.downsampling_kernel_size,
+            F_c=config.channel_growth,
+            padding=config.padding,
+            channels=config.channels,
+            sources=config.sources,
+            output=config.output,
+            upsampling=config.upsampling,
+            output_activation=config.output_activation,
+        )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, input_values: Tensor, labels: Tensor | None = None) -> WaveUNetOutput:
+        r"""
+        Args:
+            input_values (`torch.Tensor` of shape `(B, C, T)`):
+                Mixtures at `config.sampling_rate`, full scale ±1. Lengths from `config.input_length_for` keep the
+                skips and the decoder in step; others work as in libdse, a few samples out of step.
+            labels (`torch.Tensor` of shape `(B, K, C, T)` or `(B, C, T)`, *optional*):
+                The sources, or the foreground alone; cropped to the output's length.
+
+        Raises:
+            ValueError: a shape does not fit the configuration, or the input is shorter than the network needs.
+        """
+        config = self.config
+        if input_values.dim() != 3 or input_values.shape[1] != config.channels:
+            raise ValueError(
+                f"input_values of shape {tuple(input_values.shape)}: give (batch, {config.channels}, samples)"
+            )
+        config.output_length_for(input_values.shape[-1])  # raises if too short
+        sources = self._predict_sources(input_values)
+        mixture = center_crop(input_values, sources.shape[-1])
+        loss = None if labels is None else self._mean_squared_error(sources, labels)
+        return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture)
+
+    def separate_window(self, window: Tensor) -> Tensor:
+        return self._predict_sources(window)
+
+    def _predict_sources(self, mixture: Tensor) -> Tensor:
+        # The fast arrangement is for processors; it does not go through the blocks that checkpointing wraps.
+        if mixture.device.type == "cpu" and not self.network.encoder[0].gradient_checkpointing:
+            return predict_sources_fast(self.network, mixture)
+        return self.network.predict_sources(mixture)
+
+    def _mean_squared_error(self, sources: Tensor, labels: Tensor) -> Tensor:
+        batch, num_sources, channels, length = sources.shape
+        estimates = sources[:, 0] if labels.dim() == 3 else sources
+        if labels.shape[:-1] != estimates.shape[:-1] or labels.shape[-1] < length:
+            raise ValueError(
+                f"labels of shape {tuple(labels.shape)}: give ({batch}, {num_sources}, {channels}, T) for all "
+                f"sources or ({batch}, {channels}, T) for the foreground, with T ≥ {length}"
+            )
+        return F.mse_loss(estimates, center_crop(labels, length))
+
+
+__all__ = ["WaveUNet", "WaveUNetModel", "WaveUNetOutput", "WaveUNetPreTrainedModel"]

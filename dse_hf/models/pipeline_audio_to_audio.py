@@ -1,0 +1,179 @@
+"""The `audio-to-audio` pipeline: anything that holds audio → its sources, at its own rate and length."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Pipeline
+
+
+# On the Hub this file runs without dse_hf: what decodes and resamples may be missing there.
+try:
+    import soundfile
+except ImportError:
+    soundfile = None
+try:
+    import av
+except ImportError:
+    av = None
+try:
+    import soxr
+except ImportError:
+    soxr = None
+
+
+@dataclass
+class Recording:
+    """Samples (C, T) at `sampling_rate`, and in the end the sources of them.
+
+    No tensors inside, so that a batch of recordings of any lengths goes through the pipeline unpadded.
+    """
+
+    samples: np.ndarray
+    sampling_rate: int
+    sources: dict[str, np.ndarray] | None = None
+
+
+class AudioToAudioPipeline(Pipeline):
+    r"""
+    Separates audio into its sources.
+
+        >>> separate = pipeline("audio-to-audio", model="org/waveunet", trust_remote_code=True)
+        >>> separate("noisy.wav")
+        [{"label": "foreground", "audio": array (C, T), "sampling_rate": 44100}, {"label": "background", …}]
+
+    The input is one of these, or a list, generator or dataset of them:
+
+    - `str` or `pathlib.Path`: an audio file (wav, flac, ogg, mp3 by soundfile; m4a, mp4, webm by PyAV);
+    - `bytes`: such a file's content;
+    - `dict` with `"raw"` or `"array"` (samples `(T,)` or `(C, T)`, full scale ±1) and `"sampling_rate"`, or with
+      `"bytes"` or `"path"`: the audio items of `datasets`, decoded or not;
+    - an `AudioDecoder` of torchcodec: the audio items of `datasets`;
+    - `numpy.ndarray` or `torch.Tensor` of shape `(T,)` or `(C, T)`, at the model's rate.
+
+    Args:
+        sources (`list[str]`, *optional*): which sources to return; by default all of `model.config.sources`.
+        tile_length (`int`, *optional*): see [`SeparationMixin.separate`].
+
+    Returns:
+        One `dict` per source: `label`, `audio` as float32 `numpy.ndarray` (C, T), and `sampling_rate`. All sources
+        sum to the input.
+
+    Raises:
+        ValueError: the input is none of these, or its audio cannot be read or separated.
+        ImportError: a package that the input needs is missing; names it.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = True
+    _load_tokenizer = False
+
+    def _sanitize_parameters(self, sources: list[str] | None = None, tile_length: int | None = None, **unknown):
+        if unknown:
+            raise ValueError(f"unknown arguments {', '.join(unknown)}: the pipeline takes sources and tile_length")
+        names = self.model.config.sources
+        for name in sources or []:
+            if name not in names:
+                raise ValueError(f"source {name!r}: this model separates {', '.join(names)}")
+        forward = {} if tile_length is None else {"tile_length": tile_length}
+        return {}, forward, {} if sources is None else {"sources": sources}
+
+    def preprocess(self, inputs: Any) -> dict[str, Recording]:
+        samples, sampling_rate = self._read(inputs)
+        if samples.ndim == 1:
+            samples = samples[None]
+        if samples.ndim != 2 or samples.size == 0 or samples.shape[0] > samples.shape[1] and samples.shape[0] > 64:
+            raise ValueError(f"audio of shape {samples.shape}: give (samples,) or (channels, samples), not empty")
+        if not np.issubdtype(samples.dtype, np.floating):
+            raise ValueError(f"audio of dtype {samples.dtype}: give floats of full scale ±1 (int16: divide by 32768)")
+        return {"recording": Recording(samples.astype(np.float32), int(sampling_rate))}
+
+    def _forward(self, model_inputs: dict, tile_length: int | None = None) -> dict:
+        recordings = model_inputs["recording"]
+        for recording in recordings if isinstance(recordings, list) else [recordings]:
+            self._separate(recording, tile_length)
+        return model_inputs
+
+    def postprocess(self, model_outputs: dict, sources: list[str] | None = None) -> list[dict]:
+        recording = model_outputs["recording"]
+        return [
+            {"label": name, "audio": recording.sources[name], "sampling_rate": recording.sampling_rate}
+            for name in sources or recording.sources
+        ]
+
+    def _separate(self, recording: Recording, tile_length: int | None) -> None:
+        rate, length = self.model.config.sampling_rate, recording.samples.shape[-1]
+        waveform = _resample(recording.samples, recording.sampling_rate, rate)
+        sources = self.model.separate(torch.from_numpy(waveform), rate, tile_length)
+        *names, last = self.model.config.sources
+        recording.sources = {}
+        for name in names:
+            source = _resample(sources[name].float().numpy(), rate, recording.sampling_rate)[:, :length]
+            recording.sources[name] = np.pad(source, ((0, 0), (0, length - source.shape[-1])))
+        # As a difference at the input's own rate: what lies above the model's band stays in the last source.
+        recording.sources[last] = recording.samples - sum(recording.sources.values())
+
+    def _read(self, inputs: Any) -> tuple[np.ndarray, int]:
+        """Samples (T,) or (C, T) and their rate."""
+        if isinstance(inputs, dict):
+            array = inputs.get("raw", inputs.get("array"))
+            if array is not None:
+                if "sampling_rate" not in inputs:
+                    raise ValueError(f"dict with {', '.join(inputs)}: the sampling_rate is missing")
+                return np.asarray(array), inputs["sampling_rate"]
+            inputs = inputs.get("bytes") or inputs.get("path")
+        if hasattr(inputs, "get_all_samples"):
+            decoded = inputs.get_all_samples()
+            return decoded.data.numpy(), decoded.sample_rate
+        if isinstance(inputs, (np.ndarray, torch.Tensor)):
+            return np.asarray(inputs), self.model.config.sampling_rate
+        if isinstance(inputs, bytes):
+            return _decode(inputs, f"{len(inputs)} bytes")
+        if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):
+            try:
+                with open(inputs, "rb") as file:
+                    return _decode(file.read(), str(inputs))
+            except OSError as error:
+                raise ValueError(f"{inputs}: {error.strerror or error}; give the path of an audio file") from error
+        raise ValueError(
+            f"input of type {type(inputs).__name__}: give a path, bytes, an array, or a dict with array and "
+            "sampling_rate"
+        )
+
+
+def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
+    """A file's content → samples (C, T) and their rate: soundfile first, then PyAV."""
+    if soundfile is None and av is None:
+        raise ImportError("reading audio files needs soundfile (`pip install soundfile`), or pass arrays")
+    if soundfile is not None:
+        try:
+            samples, sampling_rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+            return samples.T, sampling_rate
+        except soundfile.SoundFileError as error:
+            if av is None:
+                raise ValueError(f"{name}: no audio that soundfile reads; for more formats `pip install av`") from error
+    try:
+        with av.open(io.BytesIO(content)) as container:
+            stream = container.streams.audio[0]
+            resampler = av.AudioResampler(format="fltp")
+            frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
+            return np.concatenate([frame.to_ndarray() for frame in frames], axis=1), stream.rate
+    except (av.error.FFmpegError, IndexError, ValueError) as error:
+        raise ValueError(f"{name}: holds no audio that can be decoded ({error})") from error
+
+
+def _resample(samples: np.ndarray, sampling_rate: int, wanted: int) -> np.ndarray:
+    """(C, T) at `sampling_rate` → (C, T·wanted/sampling_rate) at `wanted`."""
+    if sampling_rate == wanted:
+        return samples
+    if soxr is None:
+        raise ImportError(
+            f"audio at {sampling_rate} Hz for a model at {wanted} Hz: resampling needs soxr (`pip install soxr`)"
+        )
+    return np.ascontiguousarray(soxr.resample(samples.T, sampling_rate, wanted).T)
+
+
+__all__ = ["AudioToAudioPipeline"]

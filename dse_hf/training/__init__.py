@@ -1,0 +1,1 @@
+"""Training with `transformers.Trainer`: `python -m dse_hf.training.run recipe.yaml`."""
