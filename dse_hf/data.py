@@ -78,11 +78,12 @@ class ClipCollection:
         # Encoded bytes: they need neither torchcodec nor FFmpeg, and decode in the loader's workers.
         self.dataset = dataset.cast_column(audio_column, Audio(decode=False))
         self.audio_column, self.sampling_rate = audio_column, sampling_rate
-        speakers = dataset["speaker"] if "speaker" in dataset.column_names else range(len(dataset))
-        self.speakers = list(speakers)
-        self.by_speaker: dict = {}
-        for index, speaker in enumerate(self.speakers):
-            self.by_speaker.setdefault(speaker, []).append(index)
+        # Clips that may follow each other: of one speaker, or of one kind of noise.
+        column = next((name for name in ("speaker", "kind") if name in dataset.column_names), None)
+        self.group_of = list(dataset[column]) if column else list(range(len(dataset)))
+        self.groups: dict = {}
+        for index, group in enumerate(self.group_of):
+            self.groups.setdefault(group, []).append(index)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -190,10 +191,14 @@ class SpeechNoiseMixtures(torch.utils.data.Dataset):
         return self._fill(self.noise, rng, self.noise_speed, self.noise_equalizer)
 
     def _fill(self, clips: ClipCollection, rng, speed, equalizer, max_gap: float = 0.0) -> Waveform:
-        """A stretch of a random clip; where it is too short, more clips of the same speaker follow."""
+        """A stretch of a random clip; where it is too short, more clips of the same group follow."""
         filled, position = np.zeros(self.length, np.float32), 0
-        index = int(rng.integers(len(clips)))
-        same_speaker = clips.by_speaker[clips.speakers[index]]
+        if clips is self.noise:  # kinds of noise are equally likely, however many clips they have
+            group = list(clips.groups.values())[int(rng.integers(len(clips.groups)))]
+            index = group[int(rng.integers(len(group)))]
+        else:
+            index = int(rng.integers(len(clips)))
+            group = clips.groups[clips.group_of[index]]
         while position < self.length:
             clip = clips[index]
             if self.arguments.augment and speed is not None:
@@ -203,7 +208,7 @@ class SpeechNoiseMixtures(torch.utils.data.Dataset):
             clip = clip[start : start + space]
             filled[position : position + len(clip)] = clip
             position += max(len(clip), 1) + int(rng.uniform(0, max_gap) * clips.sampling_rate)
-            index = same_speaker[int(rng.integers(len(same_speaker)))]
+            index = group[int(rng.integers(len(group)))]
         if self.arguments.augment and equalizer is not None:
             filled = equalizer(filled, rng)
         return filled

@@ -206,4 +206,6 @@ class WaveUNetConfig(PreTrainedConfig):
         return steps * self.alignment - lost + 2 * self.context
 
 
+WaveUNetConfig.register_for_auto_class()
+
 __all__ = ["WaveUNetConfig"]

@@ -86,4 +86,6 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
         return waveform.T
 
 
+WaveformFeatureExtractor.register_for_auto_class()
+
 __all__ = ["WaveformFeatureExtractor"]

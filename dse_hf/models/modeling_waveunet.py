@@ -278,4 +278,7 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         return F.mse_loss(estimates, center_crop(labels, length))
 
 
+# The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.
+WaveUNetModel.register_for_auto_class("AutoModel")
+
 __all__ = ["WaveUNet", "WaveUNetModel", "WaveUNetOutput", "WaveUNetPreTrainedModel"]

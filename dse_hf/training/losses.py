@@ -40,7 +40,8 @@ class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
     Signals are taken relative to the mixture's RMS first, and magnitudes below `floor` do not count, so that quiet
-    clips weigh as much as loud ones and inaudible bins do not weigh at all.
+    clips weigh as much as loud ones and inaudible bins do not weigh at all. The last source, the rest of the
+    mixture, is left out: the others determine it.
     """
 
     def __init__(self, n_ffts: tuple[int, ...] = (256, 512, 1024), floor: float = 0.05):
@@ -49,7 +50,10 @@ class MultiResolutionSTFTLoss(nn.Module):
 
     def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
         scale = labels.sum(dim=1, keepdim=True).square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
-        estimates, labels = (estimates / scale).flatten(0, -2), (labels / scale).flatten(0, -2)
+        estimates, labels = (
+            (signal[:, :-1] / scale).flatten(0, -2)  # (B·(K-1)·C, T)
+            for signal in (estimates, labels)
+        )
         return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.n_ffts]).mean()
 
     def _distance(self, estimates: Tensor, labels: Tensor, n_fft: int) -> Tensor:

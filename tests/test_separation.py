@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.test_waveunet import tiny_model
+
+
+def one_pass(model, waveform):
+    """Sources (K, C, T) of a mono waveform (C, T) by one plain pass of the network over all of it."""
+    config, length = model.config, waveform.shape[-1]
+    if config.padding == "valid":
+        padded_length, left = config.input_length_for(length), config.context
+    else:
+        padded_length, left = config.input_length_for(length), 0
+    padded = torch.nn.functional.pad(waveform[:, None], (left, padded_length - length - left))
+    with torch.no_grad():
+        sources = model.network.predict_sources(padded)[..., :length]
+    return sources[:, :, 0].transpose(0, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(1, 1500),
+    tile_length=st.integers(1, 700),
+    blocks=st.lists(st.integers(0, 400), max_size=6),
+    padding=st.sampled_from(["valid", "same"]),
+    num_layers=st.integers(1, 4),
+    kernels=st.sampled_from([(15, 5), (3, 5), (5, 1)]),
+    num_sources=st.integers(2, 4),
+    channels=st.integers(1, 3),
+    upsampling=st.sampled_from(["linear", "learned"]),
+    seed=st.integers(0, 9),
+)
+def test_tiles_and_blocks_of_any_size_equal_one_pass(
+    length, tile_length, blocks, padding, num_layers, kernels, num_sources, channels, upsampling, seed
+):
+    model = tiny_model(
+        seed=seed,
+        num_layers=num_layers,
+        f_d=kernels[0],
+        f_u=kernels[1],
+        padding=padding,
+        sources=[f"s{k}" for k in range(num_sources)],
+        upsampling=upsampling,
+    )
+    waveform = torch.randn(channels, length, generator=torch.Generator().manual_seed(seed)) * 0.3
+    expected = one_pass(model, waveform)
+
+    tiled = model.separate(waveform, 16000, tile_length=tile_length)
+    assert list(tiled) == model.config.sources
+    torch.testing.assert_close(torch.stack(list(tiled.values())), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sum(tiled.values()), waveform, atol=2e-6, rtol=0)
+
+    stream, parts, position = model.separation_stream(tile_length), [], 0
+    for size in [*blocks, length]:
+        parts.append(stream.push(waveform[None, :, position : position + size]))
+        position += size
+    parts.append(stream.flush())
+    torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("output", ["difference", "direct"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("model_channels", [1, 2])
+def test_any_number_of_channels_in_batches(output, channels, model_channels):
+    model = tiny_model(channels=model_channels, output=output, sources=["a", "b", "c"])
+    batch = torch.randn(2, channels, 333)
+    sources = model.separate(batch, 16000)
+    for source in sources.values():
+        assert source.shape == batch.shape
+    torch.testing.assert_close(sum(sources.values()), batch, atol=2e-6, rtol=0)
+    # An item of a batch is separated as it is alone, and channels of another group do not matter.
+    alone = model.separate(batch[1], 16000)
+    torch.testing.assert_close(alone["a"], sources["a"][1], atol=1e-6, rtol=0)
+    first_group = model.separate(batch[1, :model_channels], 16000)
+    if channels >= model_channels:
+        torch.testing.assert_close(first_group["a"], sources["a"][1, :model_channels], atol=1e-6, rtol=0)
+
+
+def test_direct_outputs_share_what_they_leave_of_the_mixture():
+    model = tiny_model(output="direct", padding="same")
+    waveform = torch.randn(1, 101)
+    raw = model(waveform[None]).sources[0, :, 0]
+    rest = waveform[0] - raw.sum(dim=0)
+    torch.testing.assert_close(model.separate(waveform, 16000)["foreground"][0], raw[0] + rest / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_models(dtype):
+    model = tiny_model(padding="same", num_layers=3)
+    waveform = torch.rand(2, 1000) * 2 - 1
+    full = model.separate(waveform, 16000)
+    half = model.to(dtype).separate(waveform, 16000)
+    assert half["foreground"].dtype == torch.float32
+    torch.testing.assert_close(sum(half.values()), waveform, atol=1e-6, rtol=0)
+    assert (half["foreground"] - full["foreground"]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_result_has_the_inputs_dtype(dtype):
+    waveform = torch.rand(1, 100).to(dtype)
+    sources = tiny_model().separate(waveform, 16000)
+    assert {source.dtype for source in sources.values()} == {dtype}
+    assert (sum(sources.values()) - waveform).abs().max() <= 2 * torch.finfo(dtype).eps
+
+
+def test_numpy_arrays_and_training_mode():
+    model = tiny_model().train()
+    sources = model.separate(np.zeros((1, 10), np.float32), 16000)
+    assert sources["foreground"].shape == (1, 10) and model.training
+    assert not sources["foreground"].requires_grad
+
+
+def test_it_is_deterministic():
+    model, waveform = tiny_model(), torch.randn(1, 5000)
+    first, second = model.separate(waveform, 16000), model.separate(waveform, 16000)
+    assert torch.equal(first["foreground"], second["foreground"])
+
+
+@pytest.mark.parametrize(
+    ("waveform", "sampling_rate", "message"),
+    [
+        (torch.zeros(1, 10), 44100, "sampling_rate=44100: this model separates audio at 16000 Hz"),
+        (torch.zeros(10), 16000, r"shape \(10,\): give .* waveform\[None\]"),
+        (torch.zeros(1, 1, 1, 10), 16000, r"shape \(1, 1, 1, 10\): give"),
+        (torch.zeros(1, 0), 16000, "is empty"),
+        (torch.zeros(0, 10), 16000, "is empty"),
+        (torch.zeros(1, 10, dtype=torch.int16), 16000, "torch.int16.*divide by 32768"),
+        (torch.tensor([[0.0, float("nan"), float("inf")]]), 16000, r"in 2 of 3 samples, the first at index \(0, 1\)"),
+        ("noisy.wav", 16000, "waveform of type str: give"),
+        (None, 16000, "waveform of type NoneType: give"),
+    ],
+    ids=["rate", "1d", "4d", "no-samples", "no-channels", "int16", "nan", "str", "none"],
+)
+def test_bad_input_is_refused_with_what_is_wanted(waveform, sampling_rate, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_model().separate(waveform, sampling_rate)
+
+
+def test_memory_of_a_stream_does_not_grow():
+    model = tiny_model(padding="same", num_layers=3)
+    stream = model.separation_stream(tile_length=512)
+    sizes = set()
+    for _ in range(30):
+        stream.push(torch.zeros(1, 1, 300))
+        sizes.add(stream.buffer.shape[-1])
+    assert max(sizes) <= 512 + 300 + 3 * stream.context
+
+
+def test_wrong_use_of_a_stream():
+    stream = tiny_model().separation_stream()
+    with pytest.raises(ValueError, match="nothing was pushed"):
+        stream.flush()
+    stream.push(torch.zeros(1, 1, 5))
+    with pytest.raises(ValueError, match="earlier blocks had"):
+        stream.push(torch.zeros(1, 2, 5))
+    with pytest.raises(ValueError, match="tile_length=0"):
+        tiny_model().separation_stream(0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_cpu():
+    model, waveform = tiny_model(), torch.randn(2, 3000)
+    expected = model.separate(waveform, 16000)
+    sources = model.to("cuda").separate(waveform, 16000)
+    torch.testing.assert_close(sources["foreground"], expected["foreground"], atol=1e-4, rtol=0)
