@@ -41,31 +41,31 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# ── Registration with transformers ──
-# Each of our modules is imported right after the module of transformers that has to know it (at once if that was
-# imported before), and registers when its own import is done. Two steps, because our module may be what imports theirs.
+# ── Registration with transformers, as soon as that is imported (at once if it was before) ──
 
 
-def _register_config(module, config: str) -> None:
-    from transformers import AutoConfig
+@wrapt.when_imported("transformers")
+def _register_models(module) -> None:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    config_class = getattr(module, config)
-    AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-
-
-def _register_model(module, config: str, model: str) -> None:
-    from transformers import AutoModel
-
-    AutoModel.register(__getattr__(config), getattr(module, model), exist_ok=True)
-
-
-def _register_feature_extractor(module, configs: list[str], extractor: str) -> None:
-    from transformers import AutoFeatureExtractor
-
-    for config in configs:
-        AutoFeatureExtractor.register(__getattr__(config), getattr(module, extractor), exist_ok=True)
+    for architecture, extractor in (
+        ("WaveUNet", "WaveformFeatureExtractor"),
+        ("DAE", "SpectrogramFeatureExtractor"),
+        ("DVAE", "SpectrogramFeatureExtractor"),
+    ):
+        config = __getattr__(f"{architecture}Config")
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModel.register(config, __getattr__(f"{architecture}Model"), exist_ok=True)
+        AutoFeatureExtractor.register(config, __getattr__(extractor), exist_ok=True)
 
 
+# Pipelines are slow to import, and few programs want them. Two steps, as our module may be what imports theirs.
+@wrapt.when_imported("transformers.pipelines")
+def _import_pipeline(pipelines) -> None:
+    importlib.import_module(f"{__name__}.models.pipeline_audio_to_audio")
+
+
+@wrapt.when_imported(f"{__name__}.models.pipeline_audio_to_audio")
 def _register_pipeline(module) -> None:
     from transformers import AutoModel
     from transformers.pipelines import PIPELINE_REGISTRY
@@ -73,24 +73,3 @@ def _register_pipeline(module) -> None:
     PIPELINE_REGISTRY.register_pipeline(
         "audio-to-audio", pipeline_class=module.AudioToAudioPipeline, pt_model=AutoModel, type="audio"
     )
-
-
-def _when_imported(theirs: str, ours: str, register, *names) -> None:
-    ours = f"{__name__}.models.{ours}"
-    wrapt.register_post_import_hook(lambda module: register(module, *names), ours)
-    wrapt.register_post_import_hook(lambda module: importlib.import_module(ours), f"transformers.{theirs}")
-
-
-for _type, _prefix in (("waveunet", "WaveUNet"), ("dae", "DAE"), ("dvae", "DVAE")):
-    _config, _model = f"{_prefix}Config", f"{_prefix}Model"
-    _when_imported("models.auto.configuration_auto", f"configuration_{_type}", _register_config, _config)
-    _when_imported("models.auto.modeling_auto", f"modeling_{_type}", _register_model, _config, _model)
-for _kind, _configs in (("waveform", ["WaveUNetConfig"]), ("spectrogram", ["DAEConfig", "DVAEConfig"])):
-    _when_imported(
-        "models.auto.feature_extraction_auto",
-        f"feature_extraction_{_kind}",
-        _register_feature_extractor,
-        _configs,
-        f"{_kind.title()}FeatureExtractor",
-    )
-_when_imported("pipelines", "pipeline_audio_to_audio", _register_pipeline)

@@ -189,11 +189,14 @@ class TestModel:
         for (name, old), (_, new) in zip(model.state_dict().items(), loaded.state_dict().items()):
             assert torch.equal(old, new), name
 
-    def test_new_weights_have_pytorchs_initialisation(self):
+    def test_new_weights_keep_the_level_of_the_features(self):
         torch.manual_seed(3)
-        weight = WaveUNetModel(WaveUNetConfig(num_layers=2, channel_growth=8)).network.encoder[1].weight
-        bound = 1 / (8 * 15) ** 0.5
-        assert 0.9 * bound < weight.abs().max() <= bound
+        model = WaveUNetModel(WaveUNetConfig(num_layers=6, channel_growth=16, padding="same"))
+        features, levels = torch.randn(1, 1, 4097), []
+        for block in model.network.encoder:
+            skip, features = block(features)
+            levels.append(skip.square().mean().sqrt().item())
+        assert 0.5 < min(levels) and max(levels) < 2
 
 
 class TestConfig:

@@ -70,12 +70,14 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
         )
         if padding:
             padded["padding_mask"] = padded.pop("attention_mask")
-        # (B, T, channels) → (B, channels, T), the layout of torch's convolutions
-        padded["input_values"] = [np.asarray(x, np.float32).T for x in padded["input_values"]]
+        # (T,) or (T, channels) → (channels, T), the layout of torch's convolutions
+        padded["input_values"] = [
+            np.asarray(x, np.float32).reshape(len(x), -1).T for x in padded["input_values"]
+        ]
         return padded.convert_to_tensors(return_tensors) if return_tensors is not None else padded
 
     def _to_time_first(self, waveform) -> np.ndarray:
-        """(T,) or (channels, T) → (T, channels), as `pad` wants it."""
+        """(T,) or (channels, T) → (T,) for mono, (T, channels) otherwise, as `pad` wants it."""
         waveform = np.asarray(waveform, dtype=np.float32)
         if waveform.ndim == 1:
             waveform = waveform[None]
@@ -83,7 +85,7 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(
                 f"audio of shape {waveform.shape}: give (samples,) or ({self.feature_size}, samples)"
             )
-        return waveform.T
+        return waveform[0] if self.feature_size == 1 else waveform.T
 
 
 WaveformFeatureExtractor.register_for_auto_class()

@@ -1,6 +1,7 @@
 """Trains a model: `python -m dse_hf.training.run recipe.yaml --learning_rate 1e-4`."""
 
 import sys
+from dataclasses import replace
 
 from transformers import AutoConfig, AutoModel, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -66,17 +67,19 @@ def build_datasets(
     )  # fmt: skip
     if examples <= 0:
         raise ValueError(f"max_steps={training_args.max_steps}: say how many steps to train, as mixtures never end")
+    # Improvement is defined for mixtures only.
+    validation_args = replace(data_args, clean_share=0.0, noise_only_share=0.0)
     mixtures = []
-    for split, size, seed in (
-        (data_args.train_split, examples, training_args.seed),
-        (data_args.validation_split, data_args.validation_examples, 1),
+    for split, size, arguments, seed in (
+        (data_args.train_split, examples, data_args, training_args.seed),
+        (data_args.validation_split, data_args.validation_examples, validation_args, 1),
     ):
         speech, noise = (
             ClipCollection(name, split, config.sampling_rate, data_args.audio_column)
             for name in (data_args.speech_dataset, data_args.noise_dataset)
         )
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
-        mixtures.append(SpeechNoiseMixtures(speech, noise, length, size, data_args, seed))
+        mixtures.append(SpeechNoiseMixtures(speech, noise, length, size, arguments, seed))
     return mixtures[0], mixtures[1]
 
 

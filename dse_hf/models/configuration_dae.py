@@ -1,0 +1,134 @@
+"""Configuration of the denoising autoencoder on log-magnitude spectra."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class DAEConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`DAEModel`]. The defaults are libdse's recipe: speech at 8 kHz, frames of 32 ms.
+    libdse's name `hidden_layer_struct` works for `hidden_sizes`, as argument and as attribute.
+
+    Args:
+        hidden_sizes (`list[int]`, *optional*, defaults to `[2048, 500]`):
+            Widths of the encoder's hidden layers; the decoder mirrors them. May be empty.
+        latent_dim (`int`, *optional*, defaults to 180):
+            Width of the bottleneck.
+        dropout (`float`, *optional*, defaults to 0.0):
+            Probability that drops units of the encoder's first layer, and of the layer that mirrors it.
+        sampling_rate (`int`, *optional*, defaults to 8000):
+            Sampling rate of the audio in Hz.
+        n_fft (`int`, *optional*, defaults to 256):
+            Samples of a frame, and of its Hann window.
+        hop_length (`int`, *optional*, defaults to 128):
+            Samples from one frame to the next: divides `n_fft`, at most half of it.
+        log_offset (`float`, *optional*, defaults to 1e-8):
+            The ε of the features log(|X| + ε), in natural logarithms.
+
+    Raises:
+        StrictDataclassError (huggingface_hub.errors): a field has the wrong type, or a value that no network
+            can be built of; the message names both.
+    """
+
+    model_type = "dae"
+    attribute_map = {"hidden_layer_struct": "hidden_sizes", "hidden_size": "latent_dim"}
+
+    hidden_sizes: list[int] | tuple[int, ...] = (2048, 500)
+    latent_dim: int = 180
+    dropout: float | int = 0.0
+    sampling_rate: int = 8000
+    n_fft: int = 256
+    hop_length: int = 128
+    log_offset: float = 1e-8
+
+    # What the separation of waveforms asks of every config.
+    channels = 1
+    zero_extended = True
+
+    def __post_init__(self, **kwargs):
+        self.hidden_sizes = list(self.hidden_sizes)
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Called by `@strict` whenever a config is made. Bounds keep hostile ones from filling memory."""
+        if len(self.hidden_sizes) > 64:
+            raise ValueError(f"hidden_sizes of {len(self.hidden_sizes)} layers: must be at most 64")
+        for field, value, low, high in (
+            *((f"hidden_sizes[{k}]", size, 1, 65_536) for k, size in enumerate(self.hidden_sizes)),
+            ("latent_dim", self.latent_dim, 1, 65_536),
+            ("sampling_rate", self.sampling_rate, 1, 768_000),
+            ("n_fft", self.n_fft, 2, 65_536),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout}: must be at least 0 and less than 1")
+        if not 0 < self.log_offset <= 1:
+            raise ValueError(f"log_offset={self.log_offset}: must be greater than 0 and at most 1")
+        if not 1 <= self.hop_length <= self.n_fft // 2 or self.n_fft % self.hop_length:
+            raise ValueError(
+                f"hop_length={self.hop_length}: must divide n_fft={self.n_fft} and be at most half of it, "
+                "so that overlapping frames give the signal back"
+            )
+
+    @property
+    def input_dim(self) -> int:
+        """Frequency bins of a frame: the width of the network's input and output."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Layers of the encoder, the bottleneck included."""
+        return len(self.hidden_sizes) + 1
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of what a signal is separated into."""
+        return ["foreground", "background"]
+
+    # ── The length rule. Everything that needs to know a length asks here. ──
+
+    @property
+    def alignment(self) -> int:
+        """Samples of one step of the frames: tiles start at multiples of it."""
+        return self.hop_length
+
+    @property
+    def receptive_field(self) -> int:
+        """Input samples that one output sample may depend on, the sample itself in the middle."""
+        return 2 * (self.n_fft - 1) + 1
+
+    @property
+    def context(self) -> int:
+        """Input samples that a window needs on each side of its output: whole steps that hold a frame."""
+        return -(-(self.n_fft - 1) // self.hop_length) * self.hop_length
+
+    def output_length_for(self, input_length: int) -> int:
+        """Samples that a window of `input_length` samples gives.
+
+        Raises:
+            ValueError: the window holds nothing but context.
+        """
+        length = input_length - 2 * self.context
+        if length < 1:
+            raise ValueError(
+                f"input of {input_length} samples is too short for frames of {self.n_fft}: "
+                f"it needs at least {self.input_length_for(1)}"
+            )
+        return length
+
+    def input_length_for(self, output_length: int) -> int:
+        """Samples of the window that gives `output_length` samples.
+
+        Raises:
+            ValueError: `output_length` is less than 1.
+        """
+        if output_length < 1:
+            raise ValueError(f"output_length={output_length}: must be at least 1")
+        return output_length + 2 * self.context
+
+
+DAEConfig.register_for_auto_class()
+
+__all__ = ["DAEConfig"]

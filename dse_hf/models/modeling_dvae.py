@@ -1,0 +1,164 @@
+"""The variational denoising autoencoder (Kingma & Welling 2014) on log-magnitude spectra."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_dvae import DVAEConfig
+from .modeling_dae import DEFAULT_HIDDEN_SIZES, DAEPreTrainedModel, build_decoder, build_encoder, unpadded
+
+
+@dataclass
+class DVAEOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.Tensor` of shape `()`, *optional*, returned when `labels` is given):
+            Mean squared error of the reconstruction + `config.kl_weight` · `kl`.
+        reconstruction (`torch.Tensor` of shape `(…, input_dim)`):
+            Log-magnitudes of the foreground.
+        latent (`torch.Tensor` of shape `(…, latent_dim)`):
+            What the decoder got: a sample in training, the mean in evaluation.
+        mean (`torch.Tensor` of shape `(…, latent_dim)`):
+            Means of the posterior.
+        log_variance (`torch.Tensor` of shape `(…, latent_dim)`):
+            Logarithms of its variances.
+        kl (`torch.Tensor` of shape `()`):
+            Its divergence from N(0, 1) in nats per frame, floored by free bits, not weighted.
+    """
+
+    loss: torch.FloatTensor | None = None
+    reconstruction: torch.FloatTensor | None = None
+    latent: torch.FloatTensor | None = None
+    mean: torch.FloatTensor | None = None
+    log_variance: torch.FloatTensor | None = None
+    kl: torch.FloatTensor | None = None
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
+    """Σ_j max(free_bits, mean over the frames of KL(N(mean_j, variance_j) || N(0, 1))), in nats.
+
+    The sum runs over the latent dimensions (last axis), the mean over all other axes: a dimension that
+    diverges less than `free_bits` on average costs just that and has no gradient (Kingma et al. 2016).
+    """
+    divergence = 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
+    return divergence.flatten(0, -2).mean(dim=0).clamp(min=free_bits).sum()
+
+
+class VariationalAutoEncoder(nn.Module):
+    r"""
+    The autoencoder with a Gaussian bottleneck, as a plain module.
+
+        frames (…, input_dim)                                        reconstruction (…, input_dim)
+          │                                                            ↑
+        LayerNorm                                                    linear
+          ↓                                                            ↑
+        [stage, h_1] dropout                                         [stage, h_1] dropout
+          ⋮                                                            ⋮
+        [stage, h_n]                                                 [stage, h_n]
+          ├─▶ linear ─▶ mean ───────────────────┐                      ↑
+          └─▶ linear ─▶ log variance ─▶ σ · ε ─▶ + ─▶ latent ──────────┘     ε: N(0, 1) in training, else 0
+
+    Args:
+        input_dim, latent_dim, hidden_layer_struct, dropout: as for [`VanillaAutoEncoder`].
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        latent_dim: int,
+        hidden_layer_struct: list[int] | None = None,
+        dropout: float | None = None,
+    ):
+        super().__init__()
+        hidden_sizes = DEFAULT_HIDDEN_SIZES if hidden_layer_struct is None else hidden_layer_struct
+        sizes = [input_dim, *hidden_sizes]
+        self.encoder = build_encoder(sizes, dropout or 0.0)
+        self.mean = nn.Linear(sizes[-1], latent_dim)
+        self.log_variance = nn.Linear(sizes[-1], latent_dim)
+        self.decoder = build_decoder([latent_dim, *sizes[::-1]], dropout or 0.0)
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(…, input_dim) → reconstruction (…, input_dim), mean and log-variance (…, latent_dim)."""
+        mean, log_variance = self.encode(input)
+        return self.decoder(self.sample(mean, log_variance)), mean, log_variance
+
+    def encode(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, input_dim) → mean and log-variance of the posterior, (…, latent_dim)."""
+        hidden_states = self.encoder(input)
+        return self.mean(hidden_states), self.log_variance(hidden_states)
+
+    def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """A latent (…, latent_dim): drawn by reparameterisation in training, the mean in evaluation."""
+        if not self.training:
+            return mean
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+
+class DVAEPreTrainedModel(DAEPreTrainedModel):
+    config_class = DVAEConfig
+    base_model_prefix = "dvae"
+
+
+class DVAEModel(DVAEPreTrainedModel):
+    r"""
+    Denoises log-magnitude frames with a [`VariationalAutoEncoder`], and waveforms by way of them like
+    [`DAEModel`].
+
+    The loss is the negative ELBO up to scale, with the KL term weighted (β, Higgins et al. 2017) and floored
+    per dimension (free bits, Kingma et al. 2016).
+
+        >>> model(**feature_extractor(waveform, sampling_rate=8000, return_tensors="pt")).reconstruction
+        >>> model.separate(waveform, 8000)  # (C, T) of any length, the same length out
+    """
+
+    def __init__(self, config: DVAEConfig):
+        super().__init__(config)
+        self.network = VariationalAutoEncoder(
+            config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout
+        )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self, input_features: Tensor, labels: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> DVAEOutput:
+        r"""
+        Args:
+            input_features (`torch.Tensor` of shape `(…, input_dim)`):
+                Log-magnitude frames of the mixture, as [`SpectrogramFeatureExtractor`] makes them.
+            labels (`torch.Tensor` of shape `(…, input_dim)`, *optional*):
+                Log-magnitude frames of the foreground alone.
+            attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
+                0 for the frames that are padding and do not count in loss and divergence, 1 for the others.
+
+        Raises:
+            ValueError: a shape does not fit the configuration or the others.
+        """
+        self._check_shapes(input_features, labels, attention_mask)
+        mean, log_variance = self.network.encode(input_features)
+        latent = self.network.sample(mean, log_variance)
+        reconstruction = self.network.decoder(latent)
+        kl = kl_divergence(
+            unpadded(mean, attention_mask), unpadded(log_variance, attention_mask), self.config.free_bits
+        )
+        loss = None
+        if labels is not None:
+            error = F.mse_loss(unpadded(reconstruction, attention_mask), unpadded(labels, attention_mask))
+            loss = error + self.config.kl_weight * kl
+        return DVAEOutput(
+            loss=loss,
+            reconstruction=reconstruction,
+            latent=latent,
+            mean=mean,
+            log_variance=log_variance,
+            kl=kl,
+        )
+
+
+DVAEModel.register_for_auto_class("AutoModel")
+
+__all__ = ["DVAEModel", "DVAEOutput", "DVAEPreTrainedModel", "VariationalAutoEncoder"]

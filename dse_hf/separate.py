@@ -1,0 +1,214 @@
+"""Separates a file of any length into files of its sources, in constant memory."""
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .audio import AudioError, AudioReader, AudioWriter, Resampler, describe_os_error, output_format, quantize
+
+
+@dataclass
+class SeparationResult:
+    """
+    Args:
+        input (`str`): name of the file that was separated.
+        outputs (`dict[str, str]`): path of the file of every source.
+        sampling_rate, channels, frames (`int`): of the input and every output, in Hz and samples per channel.
+        seconds (`float`): length of the input.
+        levels (`dict[str, float]`): RMS level of every source in dBFS; `-inf` for silence.
+        elapsed (`float`): seconds that the separation took.
+    """
+
+    input: str
+    outputs: dict[str, str]
+    sampling_rate: int
+    channels: int
+    frames: int
+    seconds: float
+    levels: dict[str, float]
+    elapsed: float
+
+
+def separate_file(
+    model,
+    source,
+    output_dir=None,
+    *,
+    sources: list[str] | None = None,
+    file_format: str = "wav",
+    overwrite: bool = False,
+    progress: Callable[[float, float | None], None] | None = None,
+    block_seconds: float = 1.0,
+) -> SeparationResult:
+    r"""
+    Writes the sources of an audio file to files `<stem>.<source>.<file_format>`.
+
+    They have the input's sampling rate, channels and length to the sample, and its sample format where the
+    file format has it. They sum to the input: to the bit, if that is of integers and nothing clips. Only
+    complete files appear, and only if all do.
+
+        >>> separate_file(load_model(), "noisy.m4a", "out").outputs
+        {'foreground': 'out/noisy.foreground.wav', 'background': 'out/noisy.background.wav'}
+
+    Args:
+        model: a model with `separation_stream`, as [`load_model`] gives it.
+        source: see [`AudioReader`].
+        output_dir (`str` or `os.PathLike`, *optional*): made if needed; by default the input's folder.
+        sources (`list[str]`, *optional*): names of the sources to write; by default all of the model's.
+        file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`.
+        overwrite (`bool`, *optional*, defaults to `False`): replace existing files.
+        progress (`Callable`, *optional*): called with the seconds that are done and the seconds in all, which
+            may be an estimate or `None`.
+        block_seconds (`float`, *optional*, defaults to 1.0): of audio that is read at a time.
+
+    Raises:
+        AudioError: the input cannot be read, is silent, or an output cannot be written.
+        ValueError: a source that the model does not have, or a model that gives NaN.
+    """
+    started = time.perf_counter()
+    names = model.config.sources
+    chosen = check_sources(names, sources)
+    with AudioReader(source, block_seconds) as reader, ExitStack() as stack:
+        _, subtype = output_format(file_format, reader.subtype)
+        paths = output_paths(source, output_dir, chosen, file_format)
+        writers = _open_writers(stack, reader, source, paths, overwrite)
+        energy, frames, silent = np.zeros(len(names)), 0, True
+        for mixture, blocks in _separated_blocks(model, reader, subtype):
+            for name, writer in writers.items():
+                writer.write(blocks[names.index(name)])
+            energy += [np.sum(np.square(block, dtype=np.float64)) for block in blocks]
+            silent = silent and not mixture.any()
+            frames += len(mixture)
+            if progress is not None:
+                seconds = frames / reader.sampling_rate
+                progress(seconds, reader.seconds and max(reader.seconds, seconds))
+        if silent:
+            raise AudioError(f"{reader.name}: silent, nothing to separate; check the recording")
+        # All of them before the first gets its name: a full disk shows here.
+        for writer in writers.values():
+            writer.close()
+    power = dict(zip(names, energy / (frames * reader.channels)))
+    return SeparationResult(
+        input=reader.name,
+        outputs={name: str(path) for name, path in paths.items()},
+        sampling_rate=reader.sampling_rate,
+        channels=reader.channels,
+        frames=frames,
+        seconds=frames / reader.sampling_rate,
+        levels={name: 10 * math.log10(power[name]) if power[name] else -math.inf for name in chosen},
+        elapsed=time.perf_counter() - started,
+    )
+
+
+def check_sources(available: list[str], chosen: list[str] | None) -> list[str]:
+    """The chosen sources, all that are available by default; a `ValueError` if one is not."""
+    for name in chosen or ():
+        if name not in available:
+            raise ValueError(f"source {name!r}: this model gives {', '.join(available)}")
+    return list(dict.fromkeys(chosen or available))
+
+
+def output_paths(source, output_dir, sources: list[str], file_format: str) -> dict[str, Path]:
+    """Where [`separate_file`] writes each source."""
+    path = Path(source if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio")))
+    folder = path.parent if output_dir is None else Path(output_dir)
+    stem = path.stem.strip("<>")  # of <stdin>
+    return {name: folder / f"{stem}.{name}.{file_format}" for name in sources}
+
+
+def _open_writers(
+    stack: ExitStack, reader: AudioReader, source, paths, overwrite: bool
+) -> dict[str, AudioWriter]:
+    writers = {}
+    for name, path in paths.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"{path.parent}: {describe_os_error(error)}") from error
+        if isinstance(source, (str, os.PathLike)) and os.path.exists(path) and os.path.samefile(source, path):
+            raise AudioError(f"{path}: is the input itself; choose another folder for the output")
+        writer = AudioWriter(
+            path,
+            reader.sampling_rate,
+            reader.channels,
+            input_subtype=reader.subtype,
+            seconds=reader.seconds,
+            overwrite=overwrite,
+        )
+        writers[name] = stack.enter_context(writer)
+    return writers
+
+
+def _separated_blocks(
+    model, reader: AudioReader, subtype: str
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Yields the file in blocks (n, channels), each with its K sources of that shape, ready to be stored."""
+    mixtures = _BlockQueue()
+    for estimate in _estimates(model, reader, mixtures):
+        if len(estimate) == 0:
+            continue
+        if not np.isfinite(estimate).all():
+            raise ValueError(f"{reader.name}: the model gave NaN or infinity; try --dtype float32")
+        mixture = mixtures.take(len(estimate))
+        predicted = estimate.reshape(len(estimate), -1, reader.channels).astype(mixture.dtype)
+        # First to the grid of the file's integers: then the rest is on it, too, and the sum exact.
+        sources = [quantize(predicted[:, k], subtype) for k in range(predicted.shape[1])]
+        sources.append(mixture - sum(sources))
+        yield mixture, sources
+
+
+def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[np.ndarray]:
+    """Yields all sources but the last, at the file's rate, as (n, (K - 1)·channels); queues the file's own.
+
+    file ─┬─▶ resample ─▶ network ─▶ resample back ─▶ yielded
+          └─▶ mixtures
+    """
+    import torch  # slow to import, and not needed to tell that a file is missing
+
+    channels, predicted = reader.channels, len(model.config.sources) - 1
+    to_model = Resampler(reader.sampling_rate, model.config.sampling_rate, channels)
+    to_file = Resampler(model.config.sampling_rate, reader.sampling_rate, channels * predicted)
+    stream = model.separation_stream()
+
+    def separate(step: Callable, *blocks: np.ndarray) -> np.ndarray:
+        tensors = [torch.from_numpy(np.ascontiguousarray(block.T, np.float32))[None] for block in blocks]
+        sources = step(*tensors)[0, :predicted]  # (K - 1, C, m)
+        return to_file.push(sources.flatten(0, 1).T.numpy())
+
+    # Integers of 32 bits do not fit a float32.
+    for block in reader.blocks("float64" if reader.subtype in ("PCM_32", "DOUBLE") else "float32"):
+        mixtures.append(block)
+        yield separate(stream.push, to_model.push(block))
+    yield separate(stream.push, to_model.flush())
+    yield separate(stream.flush)
+    yield to_file.flush(total=mixtures.received)
+
+
+class _BlockQueue:
+    """Blocks (n, channels) go in, and come out in the same order in other sizes."""
+
+    def __init__(self):
+        self.received = 0
+        self._blocks: deque[np.ndarray] = deque()
+
+    def append(self, block: np.ndarray) -> None:
+        self.received += len(block)
+        self._blocks.append(block)
+
+    def take(self, length: int) -> np.ndarray:
+        """The next `length` samples, at least one."""
+        taken = []
+        while length > 0:
+            block = self._blocks.popleft()
+            if len(block) > length:
+                self._blocks.appendleft(block[length:])
+            taken.append(block[:length])
+            length -= len(taken[-1])
+        return np.concatenate(taken)

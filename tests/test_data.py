@@ -1,0 +1,114 @@
+import csv
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from dse_hf.augmentation import rms
+from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two voices and two kinds of noise, in the audiofolder layout; one clip at another rate, and in stereo."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, labels in (("speech", ("low", "high")), ("noise", ("machine", "nature"))):
+        for split in ("train", "validation"):
+            (folder / name / split).mkdir(parents=True)
+            rows = []
+            for index in range(6):
+                label = labels[index % 2]
+                tone = np.sin(np.arange(4000 + 500 * index) * (0.05 if label == labels[0] else 0.3)) * 0.3
+                samples = tone if name == "speech" else rng.normal(size=3000) * 0.1
+                rate = 8000 if index == 5 else 16000
+                samples = np.stack([samples, samples], axis=1) if index == 4 else samples
+                soundfile.write(folder / name / split / f"{index}.flac", samples, rate)
+                rows.append({"file_name": f"{index}.flac", "speaker" if name == "speech" else "kind": label})
+            with open(folder / name / split / "metadata.csv", "w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+    return folder
+
+
+def mixtures(folder, size=20, seed=0, **options) -> SpeechNoiseMixtures:
+    speech, noise = (ClipCollection(str(folder / name), "train", 16000) for name in ("speech", "noise"))
+    arguments = DataArguments("", "", **options)
+    return SpeechNoiseMixtures(speech, noise, 8001, size, arguments, seed)
+
+
+def test_clips_are_decoded_resampled_and_mixed_down(folder):
+    clips = ClipCollection(str(folder / "speech"), "train", 16000)
+    assert len(clips) == 6 and clips.groups == {"low": [0, 2, 4], "high": [1, 3, 5]}
+    assert len(clips[4]) == 6000  # stereo
+    assert len(clips[5]) == 13000  # 6,500 samples at 8 kHz
+    assert clips[0].dtype == np.float32
+
+
+def test_bytes_are_clips_too(folder):
+    from datasets import Dataset
+
+    from dse_hf.data import decode_clip
+
+    content = (folder / "speech" / "train" / "0.flac").read_bytes()
+    item = Dataset.from_list([{"audio": {"bytes": content, "path": None}}])[0]["audio"]
+    assert len(decode_clip(item, 16000)) == 4000
+
+
+def test_a_wrong_column_is_answered_with_the_columns(folder):
+    with pytest.raises(ValueError, match="audio_column='sound': .* has the columns audio, speaker"):
+        ClipCollection(str(folder / "speech"), "train", 16000, audio_column="sound")
+
+
+def test_examples_sum_and_have_the_shapes(folder):
+    for example in mixtures(folder):
+        assert example["input_values"].shape == (1, 8001) and example["labels"].shape == (2, 1, 8001)
+        assert example["input_values"].dtype == example["labels"].dtype == np.float32
+        np.testing.assert_allclose(example["labels"].sum(axis=0), example["input_values"], atol=1e-6)
+        assert np.abs(example["input_values"]).max() <= 1 and np.abs(example["labels"]).max() <= 1
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_the_snr_is_in_its_range(folder, augment):
+    options = {"snr_low": 4, "snr_high": 6, "clean_share": 0, "noise_only_share": 0, "augment": augment}
+    for example in mixtures(folder, **options):
+        speech, noise = example["labels"]
+        assert 4 - 1e-3 <= 20 * np.log10(rms(speech) / rms(noise)) <= 6 + 1e-3
+
+
+def test_the_level_is_in_its_range(folder):
+    levels = [20 * np.log10(rms(x["input_values"])) for x in mixtures(folder, level_low=-30, level_high=-28)]
+    assert min(levels) > -30.01 and max(levels) < -27.99
+
+
+def test_shares_of_clean_and_of_noise_alone(folder):
+    clean = [rms(x["labels"][1]) == 0 for x in mixtures(folder, size=40, clean_share=0.5, noise_only_share=0)]
+    assert 10 <= sum(clean) <= 30
+    alone = [rms(x["labels"][0]) == 0 for x in mixtures(folder, size=40, clean_share=0, noise_only_share=0.5)]
+    assert 10 <= sum(alone) <= 30
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_examples_whatever_the_workers(folder, workers):
+    loader = torch.utils.data.DataLoader(mixtures(folder, size=8), batch_size=2, num_workers=workers)
+    batches = torch.cat([batch["input_values"] for batch in loader])
+    expected = torch.stack([torch.from_numpy(x["input_values"]) for x in mixtures(folder, size=8)])
+    assert torch.equal(batches, expected)
+
+
+def test_examples_differ_from_each_other_and_between_seeds(folder):
+    first, other_seed = mixtures(folder, size=4), mixtures(folder, size=4, seed=1)
+    seen = {example["input_values"].tobytes() for example in [*first, *other_seed]}
+    assert len(seen) == 8
+
+
+def test_only_clips_of_one_speaker_follow_each_other(folder):
+    options = {"clean_share": 1.0, "noise_only_share": 0, "augment": False}
+    for example in mixtures(folder, **options):
+        spectrum = np.abs(np.fft.rfft(example["labels"][0, 0]))
+        # The high voice is an octave lower in the clip that was at 8 kHz.
+        low, middle, high = (
+            spectrum[round(w / (2 * np.pi) * 8001) + np.arange(-30, 31)].max() for w in (0.05, 0.15, 0.3)
+        )
+        assert min(low, max(middle, high)) < 0.05 * max(low, middle, high)
