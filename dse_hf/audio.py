@@ -120,8 +120,8 @@ class AudioReader:
 def _name(source) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
-    name = str(getattr(source, "name", "audio data"))
-    return "standard input" if name == "<stdin>" else name
+    name = getattr(source, "name", None)
+    return "standard input" if name == "<stdin>" else name if isinstance(name, str) else "audio data"
 
 
 def _open(source) -> BinaryIO:

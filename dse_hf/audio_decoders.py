@@ -14,10 +14,11 @@ import numpy as np
 import soundfile
 
 
-READABLE = "wav, flac, ogg, opus, mp3, m4a, mp4, webm or mkv"
-
-# First bytes of the files that libsndfile is asked about first.
-_LIBSNDFILE = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"fLaC", b"caff", b"OggS")
+# First bytes of the files that libsndfile is asked about: of others it warns on stderr.
+_LIBSNDFILE = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"fLaC", b"caff", b"OggS"),
+    *(b"NIST", b"Crea", b"MATL", b"\x64\xa3\x01\x00"),
+)
 # Containers that hold their audio themselves. Playlists and the like, which name other files, are not opened.
 _CONTAINERS = (
     "mov,mp4,3gp,3g2,matroska,webm,ogg,mp3,aac,wav,w64,flac,aiff,caf,au,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,amr,"
@@ -65,16 +66,17 @@ def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | Py
     Raises:
         AudioError: the file holds no audio that can be read.
     """
-    decoders = [PyAVDecoder, SoundFileDecoder]
+    decoders = [PyAVDecoder]
     if _starts_with(file, *_LIBSNDFILE) and not _is_ogg_chain(file, name):
-        decoders.reverse()
+        decoders = [SoundFileDecoder, PyAVDecoder]
     for decoder in decoders:
         file.seek(0)
         try:
             return decoder(file, name, path)
         except _UnrecognisedError:
             continue
-    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give {READABLE}")
+    formats = "wav, flac, ogg, opus, mp3, m4a, mp4, webm or mkv"
+    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give {formats}")
 
 
 def _broken_off(name: str, reached: float, announced: float | None) -> AudioError:
@@ -252,7 +254,7 @@ class PyAVDecoder:
         except self._ffmpeg_error as error:
             raise _broken_off(self.name, self._reached, self.seconds) from error
         # The announced length may be that of a track that was trimmed a little.
-        if self._reached < self._announced_end - max(0.5, 0.01 * self._announced_end):
+        if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):
             raise _broken_off(self.name, self._reached, self._announced_end)
 
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:

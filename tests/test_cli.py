@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,8 +51,11 @@ def failures(capsys):
     return [line.removeprefix("dse-hf: ") for line in lines]
 
 
-def run(*args, **kwargs):
-    return subprocess.run([sys.executable, "-m", "dse_hf", *args], capture_output=True, timeout=300, **kwargs)
+def start(*args, **kwargs):
+    """A process of the command line, in the working folder."""
+    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, "-m", "dse_hf", *args]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, **kwargs)
 
 
 # ── Files ──
@@ -146,7 +150,8 @@ def test_results_never_replace_inputs_or_each_other(folder, model, capsys):
     assert main(["separate", *files, "--model", model, "--overwrite"]) == 1
     assert failures(capsys) == [
         "a.flac: its result a.foreground.wav would replace that of a.wav; give another folder (-o)",
-        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; give another folder (-o)",
+        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; "
+        "give another folder (-o)",
     ]
     assert (folder / "b.foreground.wav").read_bytes() == before
     assert main(["separate", "a.wav", "sub/a.wav", "-o", "out", "--model", model]) == 1
@@ -213,6 +218,10 @@ def test_names_that_are_no_text(folder, model, capsys):
 # ── Standard input and output ──
 
 
+class StandardInput(io.BufferedReader):
+    name = "<stdin>"
+
+
 def pipes(monkeypatch, content):
     """Makes standard input and output pipes; returns what gives the bytes that were written."""
     written = io.BytesIO()
@@ -223,7 +232,7 @@ def pipes(monkeypatch, content):
             file.write(content)
 
     threading.Thread(target=feed).start()
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=open(read_end, "rb")))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=StandardInput(io.FileIO(read_end))))
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=written, isatty=lambda: False))
     return written
 
@@ -357,21 +366,15 @@ def test_signals_leave_no_partial_file(folder, model, monkeypatch, capsys, numbe
 
 
 def test_process_status_and_interruption(folder, model):
-    # One process for the statuses, which are slow to get: it has to import torch.
     write("a.wav")
     write("long.wav", 600)
-    done = run("separate", "a.wav", "missing.wav", "--model", model, "-o", "out", cwd=folder, text=True)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "dse-hf: missing.wav: no such file or folder; check the name\n",
-    )
+    process = start("separate", "a.wav", "missing.wav", "--model", model, "-o", "out")
+    complaints = process.communicate(timeout=300)[1]
+    assert complaints == "dse-hf: missing.wav: no such file or folder; check the name\n"
+    assert process.returncode == 1
     assert names(folder / "out") == ["a.background.wav", "a.foreground.wav"]
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dse_hf", "separate", "long.wav", "--model", model],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start("separate", "long.wav", "--model", model)
     deadline = time.monotonic() + 300
     while not any(name.endswith(".part") for name in names(folder)):
         assert process.poll() is None and time.monotonic() < deadline

@@ -225,6 +225,10 @@ class TestSeparate:
         parts.append(stream.flush())
         torch.testing.assert_close(torch.cat(parts, dim=-1)[0, 0], expected, atol=1e-5, rtol=0)
 
+    def test_a_large_offset_is_taken_off_again(self):
+        model, waveform = make_identity(tiny_model(log_offset=0.5)), torch.randn(1, 100)
+        torch.testing.assert_close(model.separate(waveform, 8000)["foreground"], waveform, atol=1e-5, rtol=0)
+
     def test_silence_stays_silence(self):
         waveform = torch.randn(1, 400)
         waveform[:, 100:300] = 0

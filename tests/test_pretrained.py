@@ -5,7 +5,6 @@ import socket
 import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
-from transformers.utils import logging
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, pretrained
 from dse_hf.pretrained import load_model
@@ -58,17 +57,14 @@ def test_embedded_model_and_folder_need_no_network(saved, monkeypatch, no_networ
         )
 
 
-def test_the_log_tells_which_kind_it_was(saved, monkeypatch, capsys):
+def test_the_log_tells_which_kind_it_was(saved, monkeypatch, caplog):
     monkeypatch.setattr(pretrained, "_FOLDER", saved[1].parent)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_info()
-    try:
+    with caplog.at_level("INFO", logger="dse_hf.pretrained"):
         load_model("tiny-speech", device="cpu")
-        assert "model tiny-speech: embedded, " in capsys.readouterr().err
         load_model(saved[1], device="cpu")
-        assert ": a folder, " in capsys.readouterr().err
-    finally:
-        logging.set_verbosity(verbosity)
+    messages = [record.message for record in caplog.records if record.name == "dse_hf.pretrained"]
+    assert messages[0].startswith("model tiny-speech: embedded, ")
+    assert ": a folder, " in messages[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -129,7 +125,8 @@ def test_file_instead_of_a_folder(saved):
     "fields, wanted",
     [
         ({"model_type": "bert"}, "is a bert model, which does not separate"),
-        ({"model_type": "nonsense"}, "nonsense"),
+        ({"model_type": "nonsense", "auto_map": {}}, "nonsense"),
+        ({"auto_map": 5}, "; or give a model that dse-hf made"),
         ({"num_layers": 0}, "num_layers=0: must be between 1 and 20"),
         ({"channel_growth": 5}, "its weights do not fit its config.json: network.bottleneck.0.bias and"),
         ({"num_layers": 3}, "its weights do not fit its config.json: network."),

@@ -135,13 +135,13 @@ def test_what_lies_above_the_band_of_the_model_stays_in_the_last_source(tmp_path
     np.testing.assert_allclose(outputs["background"][1000:-1000], high[1000:-1000], atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    frames=st.integers(1, 4000),
+    frames=st.integers(1, 2000),
     channels=st.integers(1, 8),
-    rates=st.tuples(*[st.sampled_from([1000, 8000, 11025, 16000, 44100, 96000, 192000])] * 2),
+    rates=st.tuples(*[st.sampled_from([8000, 11025, 16000, 44100, 96000])] * 2),
     latency=st.integers(0, 3000),
-    block_seconds=st.floats(0.0001, 0.1),
+    block_seconds=st.floats(0.001, 0.1),
     gains=st.lists(st.floats(0, 1), min_size=1, max_size=3),
 )
 def test_any_length_rate_and_channels(

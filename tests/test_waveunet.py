@@ -6,7 +6,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from dse_hf import WaveUNet, WaveUNetConfig, WaveUNetModel
+from dse_hf import WaveformFeatureExtractor, WaveUNet, WaveUNetConfig, WaveUNetModel
 from tests import reference_waveunet
 
 
@@ -150,6 +150,29 @@ class TestModel:
         alone = model(mixture, labels=labels[:, 0])
         expected = (output.foreground - crop(labels[:, 0], output.sources.shape[-1])).square().mean()
         torch.testing.assert_close(alone.loss, expected)
+
+    def test_padding_does_not_count_in_the_loss(self):
+        model = tiny_model(padding="same")
+        mixture, labels = torch.randn(2, 1, 101), torch.randn(2, 2, 1, 101)
+        mask = torch.ones(2, 101)
+        torch.testing.assert_close(
+            model(mixture, labels=labels, padding_mask=mask).loss, model(mixture, labels=labels).loss
+        )
+        mask[1, 60:] = 0
+        loss = model(mixture, labels=labels, padding_mask=mask).loss
+        labels[1, ..., 60:] = 1e3
+        torch.testing.assert_close(model(mixture, labels=labels, padding_mask=mask).loss, loss)
+        errors = (model(mixture).sources - labels).square()
+        expected = torch.cat([errors[0].flatten(), errors[1, ..., :60].flatten()]).mean()
+        torch.testing.assert_close(loss, expected)
+        with pytest.raises(ValueError, match=r"padding_mask of shape \(2, 7\): give \(2, T\)"):
+            model(mixture, labels=labels, padding_mask=mask[:, :7])
+
+    def test_takes_what_the_feature_extractor_gives(self):
+        inputs = WaveformFeatureExtractor()(
+            [np.zeros(300, np.float32), np.zeros(500, np.float32)], sampling_rate=16000, return_tensors="pt"
+        )
+        assert tiny_model(padding="same")(**inputs).sources.shape == (2, 2, 1, 500 - 3)
 
     @pytest.mark.parametrize("shape", [(2, 1, 3), (2, 3, 1, 200), (2, 2, 2, 200), (1, 1, 200)])
     def test_wrong_labels_are_refused(self, shape):

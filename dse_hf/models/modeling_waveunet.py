@@ -238,7 +238,9 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    def forward(self, input_values: Tensor, labels: Tensor | None = None) -> WaveUNetOutput:
+    def forward(
+        self, input_values: Tensor, labels: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> WaveUNetOutput:
         r"""
         Args:
             input_values (`torch.Tensor` of shape `(B, C, T)`):
@@ -246,6 +248,8 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
                 skips and the decoder in step; others work as in libdse, a few samples out of step.
             labels (`torch.Tensor` of shape `(B, K, C, T)` or `(B, C, T)`, *optional*):
                 The sources, or the foreground alone; cropped to the output's length.
+            padding_mask (`torch.Tensor` of shape `(B, T)`, *optional*):
+                0 for the samples that are padding and do not count in the loss, 1 for the others.
 
         Raises:
             ValueError: a shape does not fit the configuration, or the input is shorter than the network needs.
@@ -258,7 +262,7 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         config.output_length_for(input_values.shape[-1])  # raises if too short
         sources = self._predict_sources(input_values)
         mixture = center_crop(input_values, sources.shape[-1])
-        loss = None if labels is None else self._mean_squared_error(sources, labels)
+        loss = None if labels is None else self._mean_squared_error(sources, labels, padding_mask)
         return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture)
 
     def separate_window(self, window: Tensor) -> Tensor:
@@ -266,11 +270,16 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
 
     def _predict_sources(self, mixture: Tensor) -> Tensor:
         # The fast arrangement is for processors; it does not go through the blocks that checkpointing wraps.
-        if mixture.device.type == "cpu" and not self.network.encoder[0].gradient_checkpointing:
+        if self.network.encoder[0].gradient_checkpointing:
+            # Reentrant checkpointing gives a block no gradients unless one of its inputs wants some.
+            if self.training and torch.is_grad_enabled() and not mixture.requires_grad:
+                mixture = mixture.clone().requires_grad_()
+            return self.network.predict_sources(mixture)
+        if mixture.device.type == "cpu":
             return predict_sources_fast(self.network, mixture)
         return self.network.predict_sources(mixture)
 
-    def _mean_squared_error(self, sources: Tensor, labels: Tensor) -> Tensor:
+    def _mean_squared_error(self, sources: Tensor, labels: Tensor, padding_mask: Tensor | None) -> Tensor:
         batch, num_sources, channels, length = sources.shape
         estimates = sources[:, 0] if labels.dim() == 3 else sources
         if labels.shape[:-1] != estimates.shape[:-1] or labels.shape[-1] < length:
@@ -278,7 +287,14 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
                 f"labels of shape {tuple(labels.shape)}: give ({batch}, {num_sources}, {channels}, T) for all "
                 f"sources or ({batch}, {channels}, T) for the foreground, with T ≥ {length}"
             )
-        return F.mse_loss(estimates, center_crop(labels, length))
+        labels = center_crop(labels, length)
+        if padding_mask is None:
+            return F.mse_loss(estimates, labels)
+        if padding_mask.dim() != 2 or padding_mask.shape[0] != batch or padding_mask.shape[1] < length:
+            raise ValueError(f"padding_mask of shape {tuple(padding_mask.shape)}: give ({batch}, T), T ≥ {length}")
+        counts = center_crop(padding_mask, length).bool()  # (B, T')
+        errors = (estimates - labels).square().flatten(1, -2).mean(dim=1)  # (B, T')
+        return errors[counts].mean()
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

@@ -4,6 +4,8 @@
     python model_cards/waveunet-speech-16khz/demo.py demo
 """
 
+import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -19,7 +21,8 @@ EXAMPLE = Path(__file__).parent / "example"
 
 
 def main(folder: Path) -> int:
-    status = dse_hf(["separate", str(EXAMPLE / "noisy.wav"), "-o", str(folder), "--overwrite"])
+    with contextlib.redirect_stdout(io.StringIO()):  # the two lines below say more
+        status = dse_hf(["separate", str(EXAMPLE / "noisy.wav"), "-o", str(folder), "--overwrite"])
     if status:
         return status
     names = {"before": EXAMPLE / "noisy.wav", "after": folder / "noisy.foreground.wav"}

@@ -1,0 +1,102 @@
+"""Every command of the README and of the card, run as a reader would run it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+
+ROOT = Path(__file__).parent.parent
+CARD = ROOT / "model_cards" / "waveunet-speech-16khz"
+# They run the tests, or install: the Makefile and CI do both.
+NOT_HERE = {"make test", "pip install -e ."}
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """(language, code) of the fenced blocks that have a language."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+CASES = [
+    pytest.param(language, code, id=f"{path.parent.name}-{number}-{code.split()[0]}")
+    for path in (ROOT / "README.md", CARD / "README.md")
+    for number, (language, code) in enumerate(blocks(path))
+    if code.strip() not in NOT_HERE
+]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A folder with what the commands name."""
+    noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="float32")
+    soundfile.write(tmp_path / "noisy.wav", noisy[:16000], 16000)
+    shutil.copy(tmp_path / "noisy.wav", tmp_path / "phone.m4a")  # what is in a file counts, not its name
+    for name in ("my-speech", "my-noise"):
+        for split in ("train", "validation"):
+            (tmp_path / name / split).mkdir(parents=True)
+            soundfile.write(tmp_path / name / split / "1.wav", noisy[:16000], 16000)
+    (tmp_path / "recipe.yaml").write_text(
+        "model_config: {num_layers: 2, channel_growth: 4, padding: same}\noutput_dir: run\nuse_cpu: true\n"
+        "speech_dataset: ''\nnoise_dataset: ''\nvalidation_examples: 2\nreport_to: none\nsave_strategy: 'no'\n"
+    )
+    from dse_hf import WaveUNet
+
+    torch.save(WaveUNet(2, 5, 15, 4, padding="same").state_dict(), tmp_path / "libdse.pth")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("language", "code"), CASES)
+def test_the_command_works(language, code, desk):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    folder = desk
+    if language == "bash":
+        command = ["bash", "-euc", code]
+        if code.startswith("make"):
+            folder, environment = ROOT, {**environment, "MAKEFLAGS": ""}
+    else:
+        # The blocks go on from a waveform that the reader has.
+        prelude = "import torch; waveform = torch.zeros(1, 16000)\n"
+        command = [sys.executable, "-c", prelude + code]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_demo_says_in_two_lines_what_it_wrote_and_gained(tmp_path):
+    command = [sys.executable, str(CARD / "demo.py"), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
+    wrote, gained = result.stdout.strip().splitlines()[-2:]
+    for name in ("noisy.foreground.wav", "noisy.background.wav", "noisy.png"):
+        assert name in wrote and (tmp_path / name).stat().st_size > 1000
+    assert float(re.search(r": ([+-][\d.]+) dB", gained)[1]) > 3
+    sources = [soundfile.read(tmp_path / f"noisy.{name}.wav", dtype="int16")[0] for name in ("foreground", "background")]
+    noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="int16")
+    np.testing.assert_array_equal(sum(source.astype(np.int32) for source in sources), noisy)
+
+
+def test_the_tables_are_the_measured_ones():
+    sys.path.insert(0, str(CARD))
+    try:
+        import evaluate
+    finally:
+        sys.path.remove(str(CARD))
+    rows = json.loads((CARD / "results.json").read_text())["clips"]
+    for path in (ROOT / "README.md", CARD / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        (shown,) = re.findall(r"<!-- table: .*?results.json -->\n(.*?)\n<!-- /table -->", text, re.DOTALL)
+        assert shown == evaluate.table(rows), path
+
+
+def test_links_lead_somewhere():
+    for path in (ROOT / "README.md", CARD / "README.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            if not link.startswith("http"):
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
