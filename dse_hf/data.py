@@ -11,6 +11,7 @@ import soxr
 import torch
 from transformers.utils import logging
 
+from .audio import AudioReader
 from .augmentation import (
     ColouredNoise,
     MainsHum,
@@ -111,9 +112,18 @@ def load_split(name: str, split: str):
 
 
 def decode_clip(audio: dict, sampling_rate: int) -> Waveform:
-    """An undecoded `datasets` audio item (`bytes` or `path`) → mono samples (T,) at `sampling_rate`."""
-    source = io.BytesIO(audio["bytes"]) if audio.get("bytes") is not None else audio["path"]
-    samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    """An undecoded `datasets` audio item (`bytes` or `path`) → mono samples (T,) at `sampling_rate`.
+
+    Raises:
+        AudioError: it holds no audio that can be read.
+    """
+    content = audio.get("bytes")
+    try:  # seven times as fast as AudioReader, which is made for long files
+        source = io.BytesIO(content) if content is not None else audio["path"]
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError:
+        with AudioReader(content if content is not None else audio["path"]) as reader:
+            samples, rate = np.concatenate(list(reader)), reader.sampling_rate
     mono = samples.mean(axis=1)
     return mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
 

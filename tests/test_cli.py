@@ -51,13 +51,6 @@ def failures(capsys):
     return [line.removeprefix("dse-hf: ") for line in lines]
 
 
-def start(*args, **kwargs):
-    """A process of the command line, in the working folder."""
-    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
-    command = [sys.executable, "-m", "dse_hf", *args]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, **kwargs)
-
-
 # ── Files ──
 
 
@@ -75,8 +68,7 @@ def test_files_of_many_kinds(folder, model, capsys):
     for file in ("noisy.wav", "eight.flac", "one.wav"):
         samples, rate = soundfile.read(file)
         parts = [
-            soundfile.read(f"out/here/{file.split('.')[0]}.{source}.wav")
-            for source in ("foreground", "background")
+            soundfile.read(f"out/here/{file.split('.')[0]}.{source}.wav") for source in ("foreground", "background")
         ]
         np.testing.assert_array_equal(parts[0][0] + parts[1][0], samples)
         assert parts[0][1] == rate
@@ -91,10 +83,7 @@ def test_files_of_many_kinds(folder, model, capsys):
 def test_results_lie_beside_each_file_and_may_be_chosen(folder, model):
     (folder / "in").mkdir()
     write("in/noisy.wav")
-    assert (
-        main(["separate", "in/noisy.wav", "--model", model, "--sources", "foreground", "--format", "flac"])
-        == 0
-    )
+    assert main(["separate", "in/noisy.wav", "--model", model, "--sources", "foreground", "--format", "flac"]) == 0
     assert names(folder / "in") == ["noisy.foreground.flac", "noisy.wav"]
 
 
@@ -150,8 +139,7 @@ def test_results_never_replace_inputs_or_each_other(folder, model, capsys):
     assert main(["separate", *files, "--model", model, "--overwrite"]) == 1
     assert failures(capsys) == [
         "a.flac: its result a.foreground.wav would replace that of a.wav; give another folder (-o)",
-        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; "
-        "give another folder (-o)",
+        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; give another folder (-o)",
     ]
     assert (folder / "b.foreground.wav").read_bytes() == before
     assert main(["separate", "a.wav", "sub/a.wav", "-o", "out", "--model", model]) == 1
@@ -164,9 +152,7 @@ def test_existing_results_need_overwrite(folder, model, capsys):
     (folder / "a.background.wav").write_text("mine")
     arguments = ["separate", "a.wav", "--model", model]
     assert main(arguments) == 1
-    assert failures(capsys) == [
-        "a.wav: a.background.wav: exists; pass --overwrite (overwrite=True) to replace it"
-    ]
+    assert failures(capsys) == ["a.wav: a.background.wav: exists; pass --overwrite (overwrite=True) to replace it"]
     assert names(folder) == ["a.background.wav", "a.wav"]
     assert main([*arguments, "--overwrite"]) == 0
     assert soundfile.info("a.background.wav").frames == 16000
@@ -365,24 +351,25 @@ def test_signals_leave_no_partial_file(folder, model, monkeypatch, capsys, numbe
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_process_status_and_interruption(folder, model):
+def test_interrupted_process_keeps_what_is_complete(folder, model):
     write("a.wav")
     write("long.wav", 600)
-    process = start("separate", "a.wav", "missing.wav", "--model", model, "-o", "out")
-    complaints = process.communicate(timeout=300)[1]
-    assert complaints == "dse-hf: missing.wav: no such file or folder; check the name\n"
-    assert process.returncode == 1
-    assert names(folder / "out") == ["a.background.wav", "a.foreground.wav"]
-
-    process = start("separate", "long.wav", "--model", model)
+    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, "-m", "dse_hf", "separate", "a.wav", "missing.wav", "long.wav", "--model", model]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     deadline = time.monotonic() + 300
-    while not any(name.endswith(".part") for name in names(folder)):
+    while not any(name.startswith(".long.") for name in names(folder)):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert process.stderr.read() == "dse-hf: interrupted; files that were not finished are removed\n"
-    assert names(folder) == ["a.wav", "long.wav", "out"]
+    output, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaints.splitlines() == [
+        "dse-hf: missing.wav: no such file or folder; check the name",
+        "dse-hf: interrupted; files that were not finished are removed",
+    ]
+    assert output.startswith("a.wav: 1.0 s of 1 channel at 16000 Hz")
+    assert names(folder) == ["a.background.wav", "a.foreground.wav", "a.wav", "long.wav"]
 
 
 # ── The other commands ──
@@ -411,9 +398,7 @@ def test_convert(monkeypatch, capsys):
         if path == "bad.pth":
             raise ValueError("bad.pth: no tensors; give a state dict")
 
-    monkeypatch.setitem(
-        sys.modules, "dse_hf.conversion", SimpleNamespace(convert_checkpoint=convert_checkpoint)
-    )
+    monkeypatch.setitem(sys.modules, "dse_hf.conversion", SimpleNamespace(convert_checkpoint=convert_checkpoint))
     assert main(["convert", "a.pth", "out", "--sampling-rate", "8000", "--overwrite"]) == 0
     assert "dse-hf separate --model out" in capsys.readouterr().out
     assert main(["convert", "bad.pth", "out"]) == 1

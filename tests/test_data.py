@@ -56,6 +56,23 @@ def test_bytes_are_clips_too(folder):
     assert len(decode_clip(item, 16000)) == 4000
 
 
+def test_what_libsndfile_does_not_read_is_a_clip_too(tmp_path):
+    import av
+
+    from dse_hf.audio import AudioError
+    from dse_hf.data import decode_clip
+
+    with av.open(str(tmp_path / "clip.m4a"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert len(decode_clip({"bytes": None, "path": str(tmp_path / "clip.m4a")}, 16000)) >= 16000
+    with pytest.raises(AudioError):
+        decode_clip({"bytes": b"no audio", "path": None}, 16000)
+
+
 def test_a_wrong_column_is_answered_with_the_columns(folder):
     with pytest.raises(ValueError, match="audio_column='sound': .* has the columns audio, speaker"):
         ClipCollection(str(folder / "speech"), "train", 16000, audio_column="sound")
