@@ -83,7 +83,16 @@ def test_options_override_the_recipe(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("learning_rat: 1\n", "'learning_rat' is no option"), (None, "No such file")],
+    [
+        ("learning_rat: 1\n", "'learning_rat' is no option"),
+        (None, "No such file"),
+        ("- a list\n", "holds no options"),
+        ("a: [\n", "cannot be read"),
+        (
+            "speech_dataset: a\nnoise_dataset: b\noutput_dir: c\nuse_cpu: true\nmodel_config: {num_layers: 99}\n",
+            "num_layers=99: must be between",
+        ),
+    ],
 )
 def test_a_bad_recipe_is_one_line(tmp_path, capsys, content, message):
     path = tmp_path / "recipe.yaml"

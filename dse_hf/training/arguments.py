@@ -1,6 +1,5 @@
 """The arguments of a training run: dataclasses, a YAML or JSON recipe, and the command line over it."""
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,8 @@ class ModelArguments:
         default=None,
         metadata={"help": "Model to start from: an embedded name, a folder or a Hub id. Without it, from scratch."},
     )
-    model_type: str = field(
-        default="waveunet", metadata={"help": "Architecture of a model from scratch: waveunet, dae or dvae."}
-    )
     model_config: dict | None = field(
-        default=None, metadata={"help": "Fields of the configuration of a model from scratch, as JSON."}
+        default=None, metadata={"help": "Fields of the WaveUNetConfig of a model from scratch, as JSON."}
     )
 
 
@@ -64,12 +60,14 @@ def _set_defaults(parser: HfArgumentParser, path: Path) -> None:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; give a YAML or JSON recipe") from error
-    if path.suffix == ".json":
-        recipe = json.loads(text)
-    else:
-        import yaml
+    import yaml
 
-        recipe = yaml.safe_load(text)
+    try:
+        recipe = yaml.safe_load(text)  # JSON is YAML
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path}: holds no options; write lines such as `max_steps: 1000`")
     actions = {action.dest: action for action in parser._actions}
     for key, value in recipe.items():
         if key not in actions:

@@ -3,14 +3,16 @@
 import sys
 from dataclasses import replace
 
-from transformers import AutoConfig, AutoModel, set_seed
+from huggingface_hub.errors import StrictDataclassError
+from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
-import dse_hf  # noqa: F401  (registers our models with the Auto classes)
-
 from ..data import ClipCollection, DataArguments, SpeechNoiseMixtures
+from ..models.configuration_waveunet import WaveUNetConfig
 from ..models.feature_extraction_waveform import WaveformFeatureExtractor
+from ..models.modeling_waveunet import WaveUNetModel
+from ..pretrained import load_model
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
 from .trainer import SeparationTrainer
 
@@ -22,8 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the training that `argv` (by default the command line) describes; returns the exit status."""
     try:
         train(*parse_arguments(argv))
-    except ValueError as error:
-        sys.stderr.write(f"dse-hf train: {error}\n")
+    except (ValueError, StrictDataclassError) as error:
+        sys.stderr.write(f"dse-hf train: {' '.join(str(error).split())}\n")
         return 1
     return 0
 
@@ -33,6 +35,8 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
     set_seed(training_args.seed)
     model = build_model(model_args)
     config = model.config
+    if not isinstance(model, WaveUNetModel):
+        raise ValueError(f"model {model_args.model!r}: is a {config.model_type}; only Wave-U-Nets can be trained so far")
     training_set, validation_set = build_datasets(config, data_args, training_args)
     trainer = SeparationTrainer(
         model=model,
@@ -51,9 +55,8 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
 def build_model(arguments: ModelArguments):
     """The model to start from: loaded, or from scratch with random weights."""
     if arguments.model is not None:
-        return AutoModel.from_pretrained(arguments.model)
-    config = AutoConfig.for_model(arguments.model_type, **(arguments.model_config or {}))
-    return AutoModel.from_config(config)
+        return load_model(arguments.model, device="cpu", dtype="float32").train()
+    return WaveUNetModel(WaveUNetConfig(**(arguments.model_config or {})))
 
 
 def build_datasets(
