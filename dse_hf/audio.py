@@ -94,9 +94,9 @@ class AudioReader:
         """All samples, once, in blocks (n, channels). 32-bit integers need `"float64"` to be exact."""
         position = 0
         for block in self._decoder.blocks(self._block_frames, dtype):
-            finite = np.isfinite(block).all(axis=1)
+            finite = np.isfinite(block)
             if not finite.all():
-                seconds = (position + int(finite.argmin())) / self.sampling_rate
+                seconds = (position + int(finite.all(axis=1).argmin())) / self.sampling_rate
                 raise AudioError(f"{self.name}: holds NaN or infinity at {seconds:.3f} s; cut or repair that")
             position += len(block)
             yield block

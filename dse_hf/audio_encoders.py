@@ -90,9 +90,7 @@ class AudioWriter:
         self.path = Path(path)
         extension = self.path.suffix[1:].lower()
         container, self.subtype = output_format(extension, input_subtype)
-        cannot_hold = (
-            f"{self.path}: {extension} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
-        )
+        cannot_hold = f"{self.path}: {extension} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
         if sampling_rate > _MAX_RATES.get(extension, sampling_rate):
             raise AudioError(cannot_hold)
         if os.path.isdir(self.path):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -71,18 +72,21 @@ def _parser() -> argparse.ArgumentParser:
 def _terminable() -> Iterator[None]:
     """Ends by exception when the process is told to terminate, so that unfinished files are removed."""
 
-    def terminate(signal_number, frame):
-        raise SystemExit(128 + signal_number)
+    def terminate(number, frame):
+        raise SystemExit(128 + number)
 
-    try:
-        previous = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not in the main thread
-        previous = None
+    numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    # Left alone where they are ignored (nohup) or handled, and outside the main thread, where they cannot be.
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,9 +100,7 @@ def _convert(args: argparse.Namespace) -> int:
     from .conversion import convert_checkpoint
 
     try:
-        convert_checkpoint(
-            args.checkpoint, args.output, sampling_rate=args.sampling_rate, overwrite=args.overwrite
-        )
+        convert_checkpoint(args.checkpoint, args.output, sampling_rate=args.sampling_rate, overwrite=args.overwrite)
     except (ValueError, OSError) as error:
         complain(error)
         return FAILURE

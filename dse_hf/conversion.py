@@ -58,9 +58,7 @@ def convert_checkpoint(
     try:
         _save(model, _feature_extractor(config), output_dir)
     except OSError as error:
-        raise ValueError(
-            f"{output_dir}: cannot be written ({error.strerror or error}); choose another"
-        ) from error
+        raise ValueError(f"{output_dir}: cannot be written ({error.strerror or error}); choose another") from error
     return output_dir
 
 
@@ -72,16 +70,12 @@ def _check_output(path: Path, output_dir: Path, overwrite: bool) -> None:
     if not (output_dir / "config.json").is_file():
         raise ValueError(f"{output_dir}: is no model folder and is not overwritten; choose another folder")
     if path.resolve().is_relative_to(output_dir.resolve()):
-        raise ValueError(
-            f"{output_dir}: holds the checkpoint itself, which overwriting would delete; move it first"
-        )
+        raise ValueError(f"{output_dir}: holds the checkpoint itself, which overwriting would delete; move it first")
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(
-            f"{path}: {'is no file' if path.exists() else 'does not exist'}; give libdse's .pth file"
-        )
+        raise ValueError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give libdse's .pth file")
     content = _load_tensors(path)
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -94,9 +88,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ValueError(
-                f"{path}: {name!r} is a {type(tensor).__name__}; save a state dict, of tensors only"
-            )
+            raise ValueError(f"{path}: {name!r} is a {type(tensor).__name__}; save a state dict, of tensors only")
         _check_tensor(f"{path}: {name}", tensor)
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
@@ -123,9 +115,7 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_floating_point()
     # An expanded tensor claims more than the file holds.
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(
-            f"{name} is no plain floating-point tensor ({tensor.dtype}); save the weights as float32"
-        )
+        raise ValueError(f"{name} is no plain floating-point tensor ({tensor.dtype}); save the weights as float32")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds NaN or infinity; use a checkpoint from before training broke down")
 
@@ -142,9 +132,7 @@ def _read_config(state_dict: dict[str, Tensor], sampling_rate: int | None) -> DA
 def _read_dae_config(state_dict: dict[str, Tensor], sampling_rate: int) -> DAEConfig:
     input_dim = _size(state_dict, "encoder.0.weight", 0)
     if input_dim < 2:
-        raise ValueError(
-            f"takes {input_dim} values, and frames of n_fft samples have n_fft // 2 + 1 ≥ 2 bins"
-        )
+        raise ValueError(f"takes {input_dim} values, and frames of n_fft samples have n_fft // 2 + 1 ≥ 2 bins")
     stages = takewhile(lambda name: name in state_dict, (f"encoder.{k}.0.weight" for k in count(2)))
     *hidden_sizes, latent_dim = [_size(state_dict, name, 0) for name in ("encoder.1.0.weight", *stages)]
     n_fft = 2 * (input_dim - 1)

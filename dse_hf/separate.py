@@ -123,9 +123,7 @@ def output_paths(source, output_dir, sources: list[str], file_format: str) -> di
     return {name: folder / f"{stem}.{name}.{file_format}" for name in sources}
 
 
-def _open_writers(
-    stack: ExitStack, reader: AudioReader, source, paths, overwrite: bool
-) -> dict[str, AudioWriter]:
+def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrite: bool) -> dict[str, AudioWriter]:
     writers = {}
     for name, path in paths.items():
         try:
@@ -146,9 +144,7 @@ def _open_writers(
     return writers
 
 
-def _separated_blocks(
-    model, reader: AudioReader, subtype: str
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yields the file in blocks (n, channels), each with its K sources of that shape, ready to be stored."""
     mixtures = _BlockQueue()
     for estimate in _estimates(model, reader, mixtures):

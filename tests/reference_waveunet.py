@@ -56,9 +56,7 @@ def separate(state, mixture, *, num_layers, padding, output, output_activation, 
     """Sources (K, C, T') of a mixture (C, T), from a state dict of NumPy arrays."""
     features, skips = mixture, []
     for k in range(num_layers):
-        features = leaky_relu(
-            convolve(features, state[f"encoder.{k}.weight"], state[f"encoder.{k}.bias"], padding)
-        )
+        features = leaky_relu(convolve(features, state[f"encoder.{k}.weight"], state[f"encoder.{k}.bias"], padding))
         skips.append(features)
         features = decimate(features)
     features = leaky_relu(convolve(features, state["bottleneck.0.weight"], state["bottleneck.0.bias"], padding))
@@ -66,9 +64,7 @@ def separate(state, mixture, *, num_layers, padding, output, output_activation, 
         features = upsample(features, state.get(f"decoder.{k}.upsample.weight"))
         skip = crop(skips[num_layers - 1 - k], features.shape[1])
         features = np.concatenate([features, skip])
-        features = leaky_relu(
-            convolve(features, state[f"decoder.{k}.weight"], state[f"decoder.{k}.bias"], padding)
-        )
+        features = leaky_relu(convolve(features, state[f"decoder.{k}.weight"], state[f"decoder.{k}.bias"], padding))
     mixture = crop(mixture, features.shape[1])
     features = np.concatenate([features, mixture])
     predicted = convolve(features, state["output_layer.0.weight"], state["output_layer.0.bias"], "valid")

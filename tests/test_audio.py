@@ -165,9 +165,7 @@ def test_blocks_have_the_length_asked_for_and_fewer_frames_where_channels_are_ma
         assert max(len(block) for block in reader) == 2**20 // 64
 
 
-@pytest.mark.parametrize(
-    "announced", [0, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFF - 36]
-)
+@pytest.mark.parametrize("announced", [0, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFF - 36])
 def test_streamed_wav_is_read_to_its_end(announced):
     content = io.BytesIO()
     wanted = quantize(tones(), "PCM_16")

@@ -34,7 +34,9 @@ def make_folder(model_type: str, folder) -> None:
         extractor = dse_hf.WaveformFeatureExtractor(sampling_rate=16000)
     else:
         extractor = dse_hf.SpectrogramFeatureExtractor(sampling_rate=16000, n_fft=32, hop_length=16)
-    dse_hf.AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio").save_pretrained(folder)
+    dse_hf.AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio").save_pretrained(
+        folder
+    )
     assert isinstance(AutoFeatureExtractor.from_pretrained(folder), type(extractor))
     waveform = torch.sin(torch.arange(3000) / 7)[None] / 2
     torch.save(model.separate(waveform, 16000), folder / "expected.pt")

@@ -140,9 +140,7 @@ class TestWaveUNet:
         torch.testing.assert_close(plain, expected, atol=1e-6, rtol=0)
 
     def test_config_and_feature_extractor(self, checkpoint, tmp_path):
-        folder = convert_checkpoint(
-            checkpoint(waveunet_state(channels=2)), tmp_path / "out", sampling_rate=22050
-        )
+        folder = convert_checkpoint(checkpoint(waveunet_state(channels=2)), tmp_path / "out", sampling_rate=22050)
         config = WaveUNetModel.from_pretrained(folder).config
         assert (config.num_layers, config.channel_growth, config.channels) == (3, 4, 2)
         assert (config.downsampling_kernel_size, config.upsampling_kernel_size) == (5, 3)
@@ -170,9 +168,7 @@ class TestCheckpoints:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_other_precisions_become_float32(self, checkpoint, tmp_path, dtype):
         state = {name: tensor.to(dtype) for name, tensor in autoencoder_state().items()}
-        model = DAEModel.from_pretrained(
-            convert_checkpoint(checkpoint(state), tmp_path / "out"), dtype="auto"
-        )
+        model = DAEModel.from_pretrained(convert_checkpoint(checkpoint(state), tmp_path / "out"), dtype="auto")
         assert model.dtype == torch.float32
         for name, tensor in model.network.state_dict().items():
             assert torch.equal(tensor, state[name].float()), name

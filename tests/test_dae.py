@@ -11,9 +11,7 @@ from dse_hf import DAEConfig, DAEModel, VanillaAutoEncoder
 
 def tiny_model(seed=0, **kwargs) -> DAEModel:
     torch.manual_seed(seed)
-    return DAEModel(
-        DAEConfig(**{"hidden_sizes": [12, 7], "latent_dim": 5, "n_fft": 16, "hop_length": 8, **kwargs})
-    )
+    return DAEModel(DAEConfig(**{"hidden_sizes": [12, 7], "latent_dim": 5, "n_fft": 16, "hop_length": 8, **kwargs}))
 
 
 def reference_forward(state: dict, frames: torch.Tensor) -> torch.Tensor:
@@ -89,9 +87,7 @@ class TestNetwork:
         ],
     )
     def test_widths_are_mirrored(self, hidden, widths):
-        linears = [
-            m for m in VanillaAutoEncoder(129, 180, hidden).modules() if isinstance(m, torch.nn.Linear)
-        ]
+        linears = [m for m in VanillaAutoEncoder(129, 180, hidden).modules() if isinstance(m, torch.nn.Linear)]
         assert [linears[0].in_features, *(linear.out_features for linear in linears)] == widths
 
     @pytest.mark.parametrize(
@@ -129,9 +125,7 @@ class TestModel:
         model = tiny_model().eval()
         frames, labels = torch.randn(2, 3, 9), torch.randn(2, 3, 9)
         output = model(frames, labels=labels)
-        torch.testing.assert_close(
-            output.reconstruction, reference_forward(model.network.state_dict(), frames)
-        )
+        torch.testing.assert_close(output.reconstruction, reference_forward(model.network.state_dict(), frames))
         assert output.latent.shape == (2, 3, 5)
         torch.testing.assert_close(output.loss, (output.reconstruction - labels).square().mean())
         assert model(frames).loss is None
@@ -141,9 +135,7 @@ class TestModel:
         model = tiny_model()
         frames, labels = torch.randn(2, 4, 9), torch.randn(2, 4, 9)
         mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
-        expected = model(
-            torch.cat([frames[0], frames[1, :1]]), labels=torch.cat([labels[0], labels[1, :1]])
-        ).loss
+        expected = model(torch.cat([frames[0], frames[1, :1]]), labels=torch.cat([labels[0], labels[1, :1]])).loss
         torch.testing.assert_close(model(frames, labels, mask).loss, expected)
 
     @pytest.mark.parametrize(
@@ -208,9 +200,7 @@ class TestSeparate:
         channels=st.integers(1, 3),
         seed=st.integers(0, 9),
     )
-    def test_tiles_and_blocks_of_any_size_equal_one_pass(
-        self, length, tile_length, blocks, frames, channels, seed
-    ):
+    def test_tiles_and_blocks_of_any_size_equal_one_pass(self, length, tile_length, blocks, frames, channels, seed):
         model = tiny_model(seed, n_fft=frames[0], hop_length=frames[1])
         waveform = torch.randn(channels, length, generator=torch.Generator().manual_seed(seed)) * 0.3
         expected = reference_separation(model, waveform)

@@ -10,9 +10,7 @@ from tests.test_dae import make_identity, reference_separation
 
 def tiny_model(seed=0, **kwargs) -> DVAEModel:
     torch.manual_seed(seed)
-    model = DVAEModel(
-        DVAEConfig(**{"hidden_sizes": [12, 7], "latent_dim": 5, "n_fft": 16, "hop_length": 8, **kwargs})
-    )
+    model = DVAEModel(DVAEConfig(**{"hidden_sizes": [12, 7], "latent_dim": 5, "n_fft": 16, "hop_length": 8, **kwargs}))
     for head in (model.network.mean, model.network.log_variance):
         torch.nn.init.normal_(head.weight)
     return model
@@ -194,6 +192,16 @@ class TestConfig:
         with pytest.raises(StrictDataclassError, match=field) as error:
             DVAEConfig(**{field: value})
         assert str(value) in str(error.value)
+
+    def test_every_field_reaches_the_computation(self):
+        frames = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
+        before = tiny_model().eval()(frames, labels=frames)
+        for field, value in {"hidden_sizes": [12, 8], "latent_dim": 6, "kl_weight": 0.1, "free_bits": 9.0}.items():
+            after = tiny_model(**{field: value}).eval()(frames, labels=frames)
+            assert not torch.allclose(before.loss, after.loss), field
+        network = tiny_model(dropout=0.25).network
+        assert network.encoder[1][3].p == network.decoder[1][3].p == 0.25
+        assert tiny_model(n_fft=32, hop_length=4).config.input_dim == 17
 
     def test_dropout_needs_a_hidden_layer(self):
         with pytest.raises(StrictDataclassError, match=r"dropout=0.5: hidden_sizes is empty"):

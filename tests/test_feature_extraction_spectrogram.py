@@ -113,9 +113,7 @@ def test_wrong_audio_is_refused(extractor, audio, message):
 
 
 def test_sampling_rate_is_checked(extractor, caplog):
-    with pytest.raises(
-        ValueError, match="sampling_rate=16000: this feature extractor takes audio at 8000 Hz"
-    ):
+    with pytest.raises(ValueError, match="sampling_rate=16000: this feature extractor takes audio at 8000 Hz"):
         extractor(np.ones(40), sampling_rate=16000)
     extractor(np.ones(40))
 
@@ -135,9 +133,7 @@ def test_wrong_options_are_refused(options, message):
 
 
 def test_round_trip(tmp_path):
-    extractor = SpectrogramFeatureExtractor(
-        16000, n_fft=32, hop_length=8, log_offset=1e-5, padding_value=-3.0
-    )
+    extractor = SpectrogramFeatureExtractor(16000, n_fft=32, hop_length=8, log_offset=1e-5, padding_value=-3.0)
     extractor.save_pretrained(tmp_path)
     loaded = SpectrogramFeatureExtractor.from_pretrained(tmp_path)
     assert loaded.to_dict() == extractor.to_dict()

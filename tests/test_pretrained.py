@@ -52,9 +52,7 @@ def test_embedded_model_and_folder_need_no_network(saved, monkeypatch, no_networ
         loaded = load_model(name, device="cpu")
         assert not loaded.training
         assert (loaded.device.type, loaded.dtype) == ("cpu", torch.float32)
-        torch.testing.assert_close(
-            loaded.network.bottleneck[0].weight, model.network.bottleneck[0].weight.float()
-        )
+        torch.testing.assert_close(loaded.network.bottleneck[0].weight, model.network.bottleneck[0].weight.float())
 
 
 def test_the_log_tells_which_kind_it_was(saved, monkeypatch, caplog):
@@ -115,10 +113,7 @@ def test_hub_id_that_does_not_exist(monkeypatch):
 
 def test_file_instead_of_a_folder(saved):
     path = saved[1] / "config.json"
-    assert (
-        one_line(path)
-        == f"model {str(path)!r}: is a file; give the folder with config.json and model.safetensors"
-    )
+    assert one_line(path) == f"model {str(path)!r}: is a file; give the folder with config.json and model.safetensors"
 
 
 @pytest.mark.parametrize(

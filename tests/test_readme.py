@@ -77,7 +77,9 @@ def test_the_demo_says_in_two_lines_what_it_wrote_and_gained(tmp_path):
     for name in ("noisy.foreground.wav", "noisy.background.wav", "noisy.png"):
         assert name in wrote and (tmp_path / name).stat().st_size > 1000
     assert float(re.search(r": ([+-][\d.]+) dB", gained)[1]) > 3
-    sources = [soundfile.read(tmp_path / f"noisy.{name}.wav", dtype="int16")[0] for name in ("foreground", "background")]
+    sources = [
+        soundfile.read(tmp_path / f"noisy.{name}.wav", dtype="int16")[0] for name in ("foreground", "background")
+    ]
     noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="int16")
     np.testing.assert_array_equal(sum(source.astype(np.int32) for source in sources), noisy)
 

@@ -58,9 +58,7 @@ def noise(frames, channels=1, level=0.1, seed=0):
 
 
 def read_outputs(result, dtype="float64"):
-    return {
-        name: soundfile.read(path, dtype=dtype, always_2d=True)[0] for name, path in result.outputs.items()
-    }
+    return {name: soundfile.read(path, dtype=dtype, always_2d=True)[0] for name, path in result.outputs.items()}
 
 
 @pytest.mark.parametrize(
@@ -144,9 +142,7 @@ def test_what_lies_above_the_band_of_the_model_stays_in_the_last_source(tmp_path
     block_seconds=st.floats(0.001, 0.1),
     gains=st.lists(st.floats(0, 1), min_size=1, max_size=3),
 )
-def test_any_length_rate_and_channels(
-    tmp_path_factory, frames, channels, rates, latency, block_seconds, gains
-):
+def test_any_length_rate_and_channels(tmp_path_factory, frames, channels, rates, latency, block_seconds, gains):
     folder = tmp_path_factory.mktemp("any")
     path = write(folder / "a.wav", noise(frames, channels, level=0.05) + 0.1, rates[0], "PCM_16")
     sources = ["a", "b", "c", "rest"][-len(gains) - 1 :]
@@ -173,13 +169,9 @@ def test_model_at_the_rate_of_the_file_gives_what_separate_gives(tmp_path):
 def test_result_tells_what_was_done(tmp_path):
     path = write(tmp_path / "a.wav", np.full((24000, 2), 0.5), 16000, "FLOAT")
     seen = []
-    result = separate_file(
-        StubModel([0.0]), path, tmp_path / "out", progress=lambda *seconds: seen.append(seconds)
-    )
+    result = separate_file(StubModel([0.0]), path, tmp_path / "out", progress=lambda *seconds: seen.append(seconds))
     assert result.input == str(path)
-    assert result.outputs == {
-        name: str(tmp_path / "out" / f"a.{name}.wav") for name in ("foreground", "background")
-    }
+    assert result.outputs == {name: str(tmp_path / "out" / f"a.{name}.wav") for name in ("foreground", "background")}
     assert (result.frames, result.seconds) == (24000, 1.5)
     assert result.levels == {"foreground": -np.inf, "background": pytest.approx(-6.02, abs=0.01)}
     assert result.elapsed > 0

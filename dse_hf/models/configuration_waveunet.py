@@ -5,6 +5,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+
 # What differs from M1, "the baseline", in each variant of the paper's section 4.2 and Table 2.
 _PAPER_M1 = {
     "num_layers": 12,

@@ -134,9 +134,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
                 f"audio of shape {tuple(waveform.shape)}: give (samples,) or (channels, samples), not empty"
             )
         if not waveform.is_floating_point():
-            raise ValueError(
-                f"audio of dtype {waveform.dtype}: give floats of full scale ±1 (int16: divide by 32768)"
-            )
+            raise ValueError(f"audio of dtype {waveform.dtype}: give floats of full scale ±1 (int16: divide by 32768)")
         return waveform if waveform.dim() == 2 else waveform[None]
 
     def _frames(self, waveform: Tensor) -> np.ndarray:

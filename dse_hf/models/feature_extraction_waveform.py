@@ -21,12 +21,8 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
 
     model_input_names = ["input_values", "padding_mask"]
 
-    def __init__(
-        self, feature_size: int = 1, sampling_rate: int = 16000, padding_value: float = 0.0, **kwargs
-    ):
-        super().__init__(
-            feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs
-        )
+    def __init__(self, feature_size: int = 1, sampling_rate: int = 16000, padding_value: float = 0.0, **kwargs):
+        super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs)
 
     def __call__(
         self,
@@ -71,9 +67,7 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
         if padding:
             padded["padding_mask"] = padded.pop("attention_mask")
         # (T,) or (T, channels) → (channels, T), the layout of torch's convolutions
-        padded["input_values"] = [
-            np.asarray(x, np.float32).reshape(len(x), -1).T for x in padded["input_values"]
-        ]
+        padded["input_values"] = [np.asarray(x, np.float32).reshape(len(x), -1).T for x in padded["input_values"]]
         return padded.convert_to_tensors(return_tensors) if return_tensors is not None else padded
 
     def _to_time_first(self, waveform) -> np.ndarray:
@@ -82,9 +76,7 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
         if waveform.ndim == 1:
             waveform = waveform[None]
         if waveform.ndim != 2 or waveform.shape[0] != self.feature_size:
-            raise ValueError(
-                f"audio of shape {waveform.shape}: give (samples,) or ({self.feature_size}, samples)"
-            )
+            raise ValueError(f"audio of shape {waveform.shape}: give (samples,) or ({self.feature_size}, samples)")
         return waveform[0] if self.feature_size == 1 else waveform.T
 
 

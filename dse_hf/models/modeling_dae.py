@@ -149,9 +149,7 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
         foreground, mixture = foreground[:, inner], mixture[:, inner]
         return torch.stack([foreground, mixture - foreground], dim=1).unsqueeze(2)
 
-    def _check_shapes(
-        self, input_features: Tensor, labels: Tensor | None, attention_mask: Tensor | None
-    ) -> None:
+    def _check_shapes(self, input_features: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> None:
         shape, input_dim = tuple(input_features.shape), self.config.input_dim
         if not shape or shape[-1] != input_dim:
             raise ValueError(f"input_features of shape {shape}: give (…, {input_dim}), the bins of a frame")
@@ -182,9 +180,7 @@ class DAEModel(DAEPreTrainedModel):
 
     def __init__(self, config: DAEConfig):
         super().__init__(config)
-        self.network = VanillaAutoEncoder(
-            config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout
-        )
+        self.network = VanillaAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

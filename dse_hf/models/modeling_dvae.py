@@ -117,9 +117,7 @@ class DVAEModel(DVAEPreTrainedModel):
 
     def __init__(self, config: DVAEConfig):
         super().__init__(config)
-        self.network = VariationalAutoEncoder(
-            config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout
-        )
+        self.network = VariationalAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

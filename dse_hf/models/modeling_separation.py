@@ -109,9 +109,7 @@ class SeparationMixin:
     """Gives a model `separate`. The model has `separate_window`; its config the length rule, `sources`,
     `channels` and `sampling_rate`."""
 
-    def separate(
-        self, waveform: Tensor, sampling_rate: int, tile_length: int | None = None
-    ) -> dict[str, Tensor]:
+    def separate(self, waveform: Tensor, sampling_rate: int, tile_length: int | None = None) -> dict[str, Tensor]:
         r"""
         Separates a signal of any length, from one sample up.
 

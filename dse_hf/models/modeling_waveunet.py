@@ -148,9 +148,7 @@ class WaveUNet(nn.Module):
             nn.LeakyReLU(LEAKINESS),
         )
         self.decoder = nn.ModuleList(
-            WaveUNetUpsamplingBlock(
-                widths[k + 1], widths[k], widths[k], upsampling, kernel_size=f_u, padding=padding
-            )
+            WaveUNetUpsamplingBlock(widths[k + 1], widths[k], widths[k], upsampling, kernel_size=f_u, padding=padding)
             for k in range(n_layers, 0, -1)
         )
         self.output_layer = nn.Sequential(

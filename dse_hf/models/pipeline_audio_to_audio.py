@@ -85,7 +85,7 @@ class AudioToAudioPipeline(Pipeline):
         samples, sampling_rate = self._read(inputs)
         if samples.ndim == 1:
             samples = samples[None]
-        if samples.ndim != 2 or samples.size == 0 or samples.shape[0] > samples.shape[1] and samples.shape[0] > 64:
+        if samples.ndim != 2 or samples.size == 0 or (samples.shape[0] > samples.shape[1] and samples.shape[0] > 64):
             raise ValueError(f"audio of shape {samples.shape}: give (samples,) or (channels, samples), not empty")
         if not np.issubdtype(samples.dtype, np.floating):
             raise ValueError(f"audio of dtype {samples.dtype}: give floats of full scale ±1 (int16: divide by 32768)")
@@ -154,7 +154,9 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
             return samples.T, sampling_rate
         except soundfile.SoundFileError as error:
             if av is None:
-                raise ValueError(f"{name}: no audio that soundfile reads; for more formats `pip install av`") from error
+                raise ValueError(
+                    f"{name}: no audio that soundfile reads; for more formats `pip install av`"
+                ) from error
     try:
         with av.open(io.BytesIO(content)) as container:
             stream = container.streams.audio[0]

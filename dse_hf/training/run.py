@@ -36,16 +36,16 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
     model = build_model(model_args)
     config = model.config
     if not isinstance(model, WaveUNetModel):
-        raise ValueError(f"model {model_args.model!r}: is a {config.model_type}; only Wave-U-Nets can be trained so far")
+        raise ValueError(
+            f"model {model_args.model!r}: is a {config.model_type}; only Wave-U-Nets can be trained so far"
+        )
     training_set, validation_set = build_datasets(config, data_args, training_args)
     trainer = SeparationTrainer(
         model=model,
         args=training_args,
         train_dataset=training_set,
         eval_dataset=validation_set,
-        processing_class=WaveformFeatureExtractor(
-            feature_size=config.channels, sampling_rate=config.sampling_rate
-        ),
+        processing_class=WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate),
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(training_args.output_dir))
     trainer.save_metrics("validation", trainer.evaluate())

@@ -3,19 +3,22 @@
 
     python model_cards/waveunet-speech-16khz/corpus.py corpus
 
-Downloads the packages (810 MB; nothing is installed), decodes them to 16 kHz mono FLAC, leaves out what is unfit, and
-writes two datasets in the audiofolder layout of `datasets`:
+Downloads the packages (810 MB; nothing is installed), decodes them to 16 kHz mono FLAC, leaves out what is
+unfit, and writes two datasets in the audiofolder layout of `datasets`:
 
     corpus/speech/{train,validation,test}/*.flac + metadata.csv (file_name, speaker, language, package, …)
     corpus/noise/{train,validation,test}/*.flac  + metadata.csv (file_name, kind, package, …)
     corpus/corpus.json                           minutes per split, package and kind, and what was left out
 
-A voice, and a kind of noise, is in one split only. The same packages give the same files. Needs ffmpeg, apt-get and
-dpkg-deb; `--packages` takes a folder of packages that are unpacked already, one folder each.
+A voice, and a source of noise, is in one split only. The same packages give the same files. Needs ffmpeg, and
+apt-get and dpkg-deb to download; `--packages` takes a folder of packages that are unpacked already, one
+folder each.
 """
 
 import argparse
 import csv
+import gzip
+import hashlib
 import json
 import re
 import shutil
@@ -27,6 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile
 import soxr
@@ -35,13 +39,16 @@ from tqdm import tqdm
 
 RATE = 16000
 SHORTEST, LONGEST = 0.25, 20.0  # seconds; what is longer is cut into pieces
-SPEECH_RANGE_DB = 20.0  # of a speech clip's loud frames over its quiet ones: less is noisy, or music
+# Loud frames (95th percentile) of a speech clip over its quietest (2nd): less is noisy, or music. Not over
+# the 10th: speech without pauses has none that low, and 5 minutes of clean Spanish prompts would look noisy.
+SPEECH_RANGE_DB = 25.0
+SPLITS = ("train", "validation", "test")
 
 LICENCES = {
     "asterisk-core-sounds-en-g722": "CC-BY-SA-3.0",
     "asterisk-core-sounds-es-g722": "CC-BY-SA-3.0",
     "asterisk-core-sounds-it-g722": "CC-BY-3.0",
-    "asterisk-core-sounds-ru-g722": "CC-BY-SA-3.0",
+    "asterisk-core-sounds-ru-g722": "CC-BY-3.0",
     "asterisk-moh-opsound-g722": "CC-BY-SA-3.0",
     "fillets-ng-data": "GPL-2+",
     "fillets-ng-data-cs": "GPL-2+",
@@ -54,17 +61,19 @@ LICENCES = {
     "wesnoth-1.16-data": "GPL-2+",
 }
 
+# The English and the Spanish prompts are spoken by one person (CREDITS, in the packages' copyright files).
+SAME_VOICE = {"asterisk-en": "asterisk-allison", "asterisk-es": "asterisk-allison"}
 # Whole voices are held out. Languages of the two children's games go together, as speakers may be the same.
 HELD_OUT_VOICES = {
-    "test": {"asterisk-en", "kde-en", "kde-en_GB", "kde-lt", "kde-pt", "kde-pt_BR", "kde-nn", "kde-ga"},
-    "validation": {"asterisk-it", "kde-it", "kde-de", "kde-nds", "kde-he"},
+    "test": {"asterisk-it", "kde-en", "kde-en_GB", "kde-lt", "kde-pt", "kde-pt_BR", "kde-nn", "kde-ga"},
+    "validation": {"kde-it", "kde-de", "kde-nds", "kde-he", "kde-da", "kde-ca"},
 }
-# Whole kinds of noise are held out, by file name.
+# Whole sources of noise are held out, by file name.
 HELD_OUT_NOISES = {
-    "test": r"RailTrain|Market|Mill\d|Harbor|Fire\d|SportsCroud|lamborghini|porsche|skid|campfire|ship|horse|wolf"
-    r"|loop_amen|loop_breakbeat|ambi_d|vinyl|elec_b|manolo_camp|rybky0[45]",
+    "test": r"RailTrain|Market|^Mill\d|Harbor|Fire\d|SportsCroud|lamborghini|porsche|skid|campfire|ship|horse"
+    r"|wolf|loop_amen|loop_breakbeat|ambi_d|vinyl|elec_b|manolo_camp",
     "validation": r"Blacksmith|FireStation|WindMill|University|Water|f360|boom|birds|gryphon|loop_industrial"
-    r"|ambi_glass|glitch|macroform-cold_day|rybky06",
+    r"|ambi_glass|glitch|rybky13",
 }
 # Asked not to be used for training.
 RESERVED = re.compile(r"reno_project-system")
@@ -89,6 +98,7 @@ def find_speech(packages: Path) -> list[Recording]:
         for language in ("cs", "en", "es", "it", "nl", "ru"):
             name = package.format(language)
             voice = f"{name.split('-')[0]}-{language}"
+            voice = SAME_VOICE.get(voice, voice)
             found += [(path, name, voice, language) for path in (packages / name).rglob(pattern)]
     for name, folder in (("klettres-data", "share/klettres/"), ("ktuberling-data", "ktuberling/sounds/")):
         for path in (packages / name).rglob("*"):
@@ -129,7 +139,9 @@ def _split_of_noise(name: str) -> str:
 
 
 def _kind_of(package: str, name: str) -> str:
-    if package in ("asterisk-moh-opsound-g722", "fillets-ng-data") or name.startswith(("loop_", "tabla", "drum")):
+    if package in ("asterisk-moh-opsound-g722", "fillets-ng-data") or re.match(
+        "(loop|tabla|drum|bd|sn|bass|guit)_|tabla|fanfare|horn-\\d|wardrums", name
+    ):
         return "music"
     if package == "torcs-data":
         return "machine"
@@ -147,10 +159,31 @@ def decode(path: Path) -> np.ndarray:
         samples = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
         mono = samples.astype(np.float32) / 32768
     else:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        try:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError:
+            samples, rate = _decode_with_av(path)
         mono = soxr.resample(samples.mean(axis=1), rate, RATE)
     audible = np.flatnonzero(np.abs(mono) > 1e-4)
     return mono[audible[0] : audible[-1] + 1] if len(audible) else mono[:0]
+
+
+def _decode_with_av(path: Path) -> tuple[np.ndarray, int]:
+    """Samples (T, channels) and their rate, of what soundfile does not read."""
+    with av.open(str(path)) as container:
+        rate = container.streams.audio[0].rate
+        to_float = av.AudioResampler(format="fltp", rate=rate)
+        frames = [part for frame in container.decode(audio=0) for part in to_float.resample(frame)]
+        return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, rate
+
+
+def without_duplicates(recordings: list[Recording]) -> list[Recording]:
+    """Each content once; where splits share one, the one that is held out keeps it."""
+    first: dict = {}
+    for recording in sorted(recordings, key=lambda item: -SPLITS.index(item.split)):
+        first.setdefault(hashlib.sha256(recording.path.read_bytes()).digest(), recording)
+    kept = set(first.values())
+    return [recording for recording in recordings if recording in kept]
 
 
 def unfit(samples: np.ndarray, is_speech: bool) -> str | None:
@@ -164,7 +197,7 @@ def unfit(samples: np.ndarray, is_speech: bool) -> str | None:
         return "clipped"
     frames = samples[: len(samples) // 320 * 320].reshape(-1, 320)
     levels = 10 * np.log10(np.mean(frames**2, axis=1) + 1e-10)
-    if np.percentile(levels, 95) - np.percentile(levels, 10) < SPEECH_RANGE_DB:
+    if np.percentile(levels, 95) - np.percentile(levels, 2) < SPEECH_RANGE_DB:
         return "noisy"
     return None
 
@@ -173,14 +206,14 @@ def convert(recording: Recording, folder: Path) -> tuple[list[dict], str | None]
     """Writes the clips of a recording; returns their rows for `metadata.csv`, or why there are none."""
     try:
         samples = decode(recording.path)
-    except (soundfile.SoundFileError, subprocess.CalledProcessError):
+    except (av.FFmpegError, IndexError, ValueError, subprocess.CalledProcessError):
         return [], "not readable"
     reason = unfit(samples, is_speech="speaker" in dict(recording.labels))
     if reason:
         return [], reason
     samples = samples * min(1.0, 0.98 / np.abs(samples).max())
     label = dict(recording.labels).get("speaker") or dict(recording.labels)["kind"]
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((label, *recording.path.with_suffix("").parts[-3:])))
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((label, *recording.path.parts[-3:])))
     rows = []
     pieces = np.array_split(samples, -(-len(samples) // int(LONGEST * RATE)))
     for number, piece in enumerate(pieces):
@@ -200,10 +233,14 @@ def convert(recording: Recording, folder: Path) -> tuple[list[dict], str | None]
 
 def build(recordings: list[Recording], folder: Path, jobs: int) -> dict:
     """Writes one dataset and returns what it holds."""
-    splits = ("train", "validation", "test")
-    for split in splits:
+    for split in SPLITS:
         (folder / split).mkdir(parents=True)
     rows, left_out = defaultdict(list), Counter()
+    for package, count in Counter(recording.package for recording in recordings).items():
+        left_out[f"{package}: duplicate"] = count
+    recordings = without_duplicates(recordings)
+    for recording in recordings:
+        left_out[f"{recording.package}: duplicate"] -= 1
     with ProcessPoolExecutor(jobs) as pool:
         results = pool.map(partial(convert, folder=folder), recordings, chunksize=16)
         for recording, (clips, reason) in zip(recordings, tqdm(results, folder.name, len(recordings))):
@@ -211,20 +248,40 @@ def build(recordings: list[Recording], folder: Path, jobs: int) -> dict:
             if reason:
                 left_out[f"{recording.package}: {reason}"] += 1
     minutes: dict = defaultdict(Counter)
-    for split in splits:
+    for split in SPLITS:
         with open(folder / split / "metadata.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[split][0]))
             writer.writeheader()
             writer.writerows(rows[split])
         for row in rows[split]:
-            minutes[split][row.get("kind") or row["package"]] += float(row["duration"]) / 60
+            for key in {row["package"], row.get("kind", row["package"])}:
+                minutes[split][key] += float(row["duration"]) / 60
     return {
-        "clips": {split: len(rows[split]) for split in splits},
+        "clips": {split: len(rows[split]) for split in SPLITS},
         "minutes": {
-            split: {key: round(value, 1) for key, value in sorted(minutes[split].items())} for split in splits
+            split: {key: round(value, 1) for key, value in sorted(minutes[split].items())} for split in SPLITS
         },
-        "left_out": dict(sorted(left_out.items())),
+        "left_out": {reason: count for reason, count in sorted(left_out.items()) if count},
     }
+
+
+def versions(packages: Path) -> dict:
+    """Package → version, from the changelogs."""
+    found = {}
+    for name in LICENCES:
+        for changelog in sorted((packages / name).glob(f"usr/share/doc/{name}/changelog.Debian*.gz")):
+            with gzip.open(changelog, "rt", encoding="utf-8", errors="replace") as file:
+                found[name] = file.readline().split("(")[-1].split(")")[0]
+    return found
+
+
+def print_table(summary: dict) -> None:
+    for dataset in ("speech", "noise"):
+        minutes, clips = summary[dataset]["minutes"], summary[dataset]["clips"]
+        print(f"{dataset:32}{''.join(f'{split:>12}' for split in SPLITS)}   (minutes)")
+        for key in sorted({key for split in SPLITS for key in minutes[split]}):
+            print(f"  {key:30}{''.join(f'{minutes[split].get(key, 0):12.1f}' for split in SPLITS)}")
+        print(f"  {'clips':30}{''.join(f'{clips[split]:12}' for split in SPLITS)}")
 
 
 def download(folder: Path) -> None:
@@ -240,20 +297,28 @@ def download(folder: Path) -> None:
         archive.unlink()
 
 
+def _refuse(reason: str) -> int:
+    print(f"corpus.py: {reason}", file=sys.stderr)
+    return 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the corpus goes")
-    parser.add_argument("--packages", type=Path, help="folder of unpacked packages (default: FOLDER.packages)")
+    parser.add_argument("--packages", type=Path, help="unpacked packages (default: FOLDER.packages)")
     parser.add_argument("--jobs", type=int, default=2, help="processes that decode (default: 2)")
     arguments = parser.parse_args()
     if (arguments.folder / "corpus.json").exists():
         print(f"{arguments.folder} is complete: nothing to do")
         return 0
-    missing = [tool for tool in ("ffmpeg", "apt-get", "dpkg-deb") if shutil.which(tool) is None]
-    if missing:
-        print(f"corpus.py: {', '.join(missing)} not found: install it first (apt-get install ffmpeg)", file=sys.stderr)
-        return 1
+    if arguments.folder.exists():
+        return _refuse(f"{arguments.folder} exists and is not a finished corpus: move it away")
     packages = arguments.packages or arguments.folder.with_suffix(".packages")
+    complete = all((packages / name).exists() for name in LICENCES)
+    tools = ("ffmpeg",) if complete else ("ffmpeg", "apt-get", "dpkg-deb")
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        return _refuse(f"{', '.join(missing)} not found: install it first (apt-get install ffmpeg)")
     download(packages)
     part = arguments.folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -261,10 +326,11 @@ def main() -> int:
         "speech": build(find_speech(packages), part / "speech", arguments.jobs),
         "noise": build(find_noise(packages), part / "noise", arguments.jobs),
         "licences": LICENCES,
+        "versions": versions(packages),
     }
     (part / "corpus.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     part.rename(arguments.folder)
-    print(json.dumps(summary, indent=1))
+    print_table(summary)
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `make demo` runs: separates the example recording and says what it gained.
 
-    python model_cards/waveunet-speech-16khz/demo.py demo
+python model_cards/waveunet-speech-16khz/demo.py demo
 """
 
 import contextlib
@@ -34,7 +34,9 @@ def main(folder: Path) -> int:
     clean = torch.from_numpy(soundfile.read(EXAMPLE / "clean.wav", dtype="float32")[0])
     before, after = (float(metrics.si_sdr(torch.from_numpy(signals[key]), clean)) for key in names)
     print(f"Wrote {folder}/noisy.foreground.wav, noisy.background.wav and noisy.png (spectrograms before and after).")
-    print(f"SI-SDR against the clean original: {before:.1f} dB before, {after:.1f} dB after: {after - before:+.1f} dB.")
+    print(
+        f"SI-SDR against the clean original: {before:.1f} dB before, {after:.1f} dB after: {after - before:+.1f} dB."
+    )
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a model on the held-out mixtures, and writes `results.json` and the table of the card.
 
-    python model_cards/waveunet-speech-16khz/evaluate.py corpus [--model FOLDER]
+python model_cards/waveunet-speech-16khz/evaluate.py corpus [--model FOLDER]
 """
 
 import argparse

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the example recording of `make demo`: held-out speech in the noise of a train, and the clean original.
 
-    python model_cards/waveunet-speech-16khz/example.py corpus
+python model_cards/waveunet-speech-16khz/example.py corpus
 """
 
 import sys
@@ -14,15 +14,15 @@ from dse_hf.augmentation import gain_for_snr
 
 
 HERE = Path(__file__).parent
-SPEECH = "asterisk-en-sounds-en-US-f-Allison-vm-intro-0.flac"
-NOISE = "machine-lincity-ng-sounds-RailTrain{}-0.flac"
+SPEECH = "asterisk-it-sounds-it-IT-m-Carlo-queue-periodic-announce-g722-0.flac"
+NOISE = "machine-lincity-ng-sounds-RailTrain{}-wav-0.flac"
 SNR_DB = 5.0
 
 
 def main(corpus: Path) -> None:
     speech, rate = soundfile.read(corpus / "speech/test" / SPEECH, dtype="float32")
     trains = [soundfile.read(corpus / "noise/test" / NOISE.format(n), dtype="float32")[0] for n in (1, 2, 3)]
-    noise = np.concatenate(trains)[: len(speech)]
+    noise = np.resize(np.concatenate(trains), len(speech))
     noise = noise * gain_for_snr(speech, noise, SNR_DB)
     scale = 0.7 / np.abs(speech + noise).max()
     (HERE / "example").mkdir(exist_ok=True)

@@ -28,9 +28,7 @@ def main() -> None:
             path = Path(folder, f"noisy.{args.format}")
             write_noise(path, minutes, args.sampling_rate, args.channels)
             peaks.append(peak_of_separation(path, model))
-            print(
-                f"{minutes:g} min, {args.channels} channel(s), {args.sampling_rate} Hz: {peaks[-1]:.1f} MiB"
-            )
+            print(f"{minutes:g} min, {args.channels} channel(s), {args.sampling_rate} Hz: {peaks[-1]:.1f} MiB")
     print(f"ratio: {peaks[1] / peaks[0]:.3f}")
 
 
