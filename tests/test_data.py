@@ -74,7 +74,7 @@ def test_what_libsndfile_does_not_read_is_a_clip_too(tmp_path):
 
 
 def test_a_wrong_column_is_answered_with_the_columns(folder):
-    with pytest.raises(ValueError, match="audio_column='sound': .* has the columns audio, speaker"):
+    with pytest.raises(ValueError, match=r"audio_column='sound': .* has the columns audio, speaker"):
         ClipCollection(str(folder / "speech"), "train", 16000, audio_column="sound")
 
 

@@ -203,7 +203,7 @@ class SeparationMixin:
 
 def _group_channels(window: Tensor, group: int) -> Tensor:
     """(B, C, T) → (B·G, group, T): consecutive channels together, the last one repeated to fill the last group."""
-    batch, channels, length = window.shape
+    channels, length = window.shape[1:]
     missing = -channels % group
     if missing:
         window = torch.cat([window, window[:, -1:].expand(-1, missing, -1)], dim=1)

@@ -88,7 +88,7 @@ def main() -> None:
     rows = evaluate(model, arguments.corpus, arguments.per_snr, arguments.split)
     results = {
         "model": arguments.model,
-        "dataset": f"{arguments.split} split of corpus.py's corpus, {len(rows)} mixtures of {SECONDS:g} s at {SNRS} dB",
+        "dataset": f"{arguments.split} split of corpus.py, {len(rows)} mixtures of {SECONDS:g} s at {SNRS} dB",
         "mean": {side: {k: round(v, 4) for k, v in mean_scores(rows, side).items()} for side in ("input", "output")},
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
