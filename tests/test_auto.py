@@ -57,7 +57,14 @@ def test_importing_the_package_is_light():
     assert heavy.strip() == "[]"
 
 
-@pytest.mark.parametrize("imports", ["import dse_hf, transformers", "import transformers.models.auto, dse_hf"])
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import dse_hf, transformers",
+        "import transformers.models.auto, dse_hf",
+        "import dse_hf; from transformers import BertModel",
+    ],
+)
 def test_auto_classes_know_our_models(imports):
     classes = run_python(
         f"""

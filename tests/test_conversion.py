@@ -175,10 +175,11 @@ class TestCheckpoints:
 
     def test_parameters_and_shared_memory(self, checkpoint, tmp_path):
         state = {name: nn.Parameter(tensor) for name, tensor in autoencoder_state().items()}
-        flat = torch.randn(40)
-        state["encoder.1.0.bias"], state["encoder.1.2.bias"] = flat[:20], flat[20:]
+        shared = torch.randn(20)
+        state["encoder.1.0.bias"] = state["encoder.1.2.bias"] = shared
         model = DAEModel.from_pretrained(convert_checkpoint(checkpoint(state), tmp_path / "out"))
-        assert torch.equal(model.network.encoder[1][2].bias, flat[20:])
+        assert torch.equal(model.network.encoder[1][0].bias, shared)
+        assert torch.equal(model.network.encoder[1][2].bias, shared)
 
     def test_legacy_format(self, tmp_path):
         path = tmp_path / "old.pth"

@@ -177,8 +177,11 @@ class TestModel:
         assert torch.equal(model(frames).reconstruction, loaded(frames).reconstruction)
 
     def test_new_weights_have_pytorchs_initialisation(self):
-        weight = tiny_model(hidden_sizes=[400]).network.encoder[1][0].weight
-        assert 0.9 / 3 < weight.abs().max() <= 1 / 3  # uniform within 1/√9
+        config = tiny_model(hidden_sizes=[400]).config
+        for model in (DAEModel(config), DAEModel.from_pretrained(None, config=config, state_dict={})):
+            weight = model.network.encoder[1][0].weight
+            assert 0.9 / 3 < weight.abs().max() <= 1 / 3  # uniform within 1/√9
+            assert (model.network.encoder[0].weight == 1).all()
 
 
 class TestSeparate:

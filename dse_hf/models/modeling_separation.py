@@ -141,7 +141,7 @@ class SeparationMixin:
         return SeparationStream(self, tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
-        """Sources (B, K, channels, T') of a window (B, channels, T) whose length is on the grid."""
+        """Sources (B, K, channels, T') of a window (B, channels, T) in the caller's dtype, its length on the grid."""
         raise TypeError(f"{type(self).__name__} does not define separate_window")
 
     @torch.no_grad()
@@ -157,8 +157,7 @@ class SeparationMixin:
         self.eval()
         try:
             outputs = [
-                self.separate_window(part.to(self.device, self.dtype))[..., kept : kept + length]
-                for part in rows.split(at_once)
+                self.separate_window(part.to(self.device))[..., kept : kept + length] for part in rows.split(at_once)
             ]
         finally:
             self.train(training)

@@ -264,7 +264,7 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture)
 
     def separate_window(self, window: Tensor) -> Tensor:
-        return self._predict_sources(window)
+        return self._predict_sources(window.to(self.dtype))
 
     def _predict_sources(self, mixture: Tensor) -> Tensor:
         # The fast arrangement is for processors; it does not go through the blocks that checkpointing wraps.
