@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from dse_hf import DAEConfig, DAEModel, VanillaAutoEncoder
+from dse_hf import DAEConfig, DAEModel, DVAEModel, VanillaAutoEncoder
 
 
 def tiny_model(seed=0, **kwargs) -> DAEModel:
@@ -53,8 +53,8 @@ def reference_separation(model, waveform: torch.Tensor) -> torch.Tensor:
 
 
 def make_identity(model):
-    for part in (model.network.encoder, model.network.decoder):
-        part.forward = lambda x: x
+    for stage in (*model.network.encoder, *model.network.decoder):
+        stage.forward = lambda x: x
     return model
 
 
@@ -334,3 +334,16 @@ class TestConfig:
             seen = gradient.flatten().nonzero().flatten() - config.context - at
             reach = max(reach, -seen.min().item(), seen.max().item())
         assert n_fft - hop_length <= reach <= config.receptive_field // 2 <= config.context
+
+
+@pytest.mark.parametrize("model_class", [DAEModel, DVAEModel])
+def test_hidden_states_are_what_leaves_the_stages(model_class):
+    model = model_class(model_class.config_class(hidden_sizes=[12], latent_dim=5, n_fft=16, hop_length=8)).eval()
+    frames = torch.randn(2, 3, 9)
+    assert model(frames).hidden_states is None
+    output = model(frames, output_hidden_states=True)
+    torch.testing.assert_close(output.hidden_states[0], model.network.encoder[0](frames))
+    torch.testing.assert_close(output.hidden_states[-1], output.reconstruction)
+    assert len(output.hidden_states) == len(model.network.encoder) + len(model.network.decoder)
+    model.config.output_hidden_states = True
+    torch.testing.assert_close(model(frames).hidden_states, output.hidden_states)

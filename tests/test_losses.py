@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from dse_hf.training.losses import LOSSES, MixtureSNRLoss, MultiResolutionSTFTLoss, WeightedLoss
+from dse_hf import metrics
+from dse_hf.training.losses import LOSSES, MixtureSNRLoss, MultiResolutionSTFTLoss, STOILoss, WeightedLoss
 
 
 @pytest.fixture
 def sources():
     torch.manual_seed(0)
-    return torch.randn(3, 2, 1, 4000) * 0.1, torch.randn(3, 2, 1, 4000) * 0.1
+    return torch.randn(3, 2, 1, 8000) * 0.1, torch.randn(3, 2, 1, 8000) * 0.1
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -59,3 +60,24 @@ def test_weights_and_names():
         WeightedLoss(["l1:much"])
     with pytest.raises(ValueError, match="name at least one"):
         WeightedLoss([])
+
+
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize("sampling_rate", [10000, 16000])
+def test_stoi_loss_follows_pystoi(extended, sampling_rate):
+    rng = torch.Generator().manual_seed(0)
+    time = torch.arange(3 * sampling_rate) / sampling_rate
+    # Harmonics whose level comes and goes as syllables do, with a second of silence.
+    tones = sum(torch.sin(2 * torch.pi * 130 * k * time + k) / k for k in range(1, 30))
+    clean = 0.1 * tones * (1 + torch.sin(2 * torch.pi * 4 * time)) * (time < 2)
+    for level in (0.03, 0.3):
+        noisy = clean + level * torch.randn(clean.shape, generator=rng)
+        labels = torch.stack([clean, noisy - clean])[None, :, None]
+        estimates = torch.stack([noisy, 0 * noisy])[None, :, None]
+        expected = metrics.stoi(noisy, clean, sampling_rate, extended=extended)
+        assert -STOILoss(sampling_rate, extended)(estimates, labels) == pytest.approx(float(expected), abs=0.02)
+
+
+def test_stoi_loss_wants_its_bands():
+    with pytest.raises(ValueError, match="sampling_rate=8000"):
+        WeightedLoss(["stoi"], sampling_rate=8000)

@@ -323,3 +323,20 @@ def test_every_option_reaches_the_computation():
         before = model(mixture).sources
         after = changed(mixture.expand(-1, changed.config.channels, -1)).sources
         assert before.shape != after.shape or not torch.allclose(before, after), field
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_hidden_states_are_what_leaves_the_blocks(padding):
+    config = WaveUNetConfig(
+        num_layers=2, channel_growth=3, downsampling_kernel_size=5, upsampling_kernel_size=3, padding=padding
+    )
+    model = WaveUNetModel(config).eval()
+    mixture = torch.randn(1, 1, config.input_length_for(20))
+    assert model(mixture).hidden_states is None
+    output = model(mixture, output_hidden_states=True)
+    assert [states.shape[1] for states in output.hidden_states] == [3, 6, 9, 6, 3]
+    lengths = [states.shape[2] for states in output.hidden_states]
+    assert lengths[1] < lengths[0] and lengths[2] < lengths[1] and lengths[4] == output.sources.shape[-1]
+    torch.testing.assert_close(output.sources, model(mixture).sources, atol=1e-5, rtol=1e-5)
+    model.config.output_hidden_states = True
+    torch.testing.assert_close(model(mixture).hidden_states, output.hidden_states)

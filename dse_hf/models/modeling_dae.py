@@ -34,11 +34,14 @@ class DAEOutput(ModelOutput):
             Log-magnitudes of the foreground.
         latent (`torch.Tensor` of shape `(…, latent_dim)`):
             The bottleneck's output.
+        hidden_states (`tuple` of tensors `(…, width)`, *optional*, returned on request):
+            What leaves every layer norm and stage of the encoder, then every stage of the decoder.
     """
 
     loss: torch.FloatTensor | None = None
     reconstruction: torch.FloatTensor | None = None
     latent: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
 class DAEStage(GradientCheckpointingLayer, nn.Sequential):
@@ -62,6 +65,15 @@ def build_decoder(sizes: list[int], dropout: float) -> nn.Sequential:
     dropouts = [0.0] * (len(sizes) - 3) + [dropout]
     stages = [DAEStage(*widths, p) for widths, p in zip(pairwise(sizes[:-1]), dropouts)]
     return nn.Sequential(*stages, nn.Sequential(nn.Linear(sizes[-2], sizes[-1])))
+
+
+def outputs_of(stages: nn.Sequential, hidden_states: Tensor) -> list[Tensor]:
+    """What leaves each of the stages, in order."""
+    outputs = []
+    for stage in stages:
+        hidden_states = stage(hidden_states)
+        outputs.append(hidden_states)
+    return outputs
 
 
 class VanillaAutoEncoder(nn.Module):
@@ -185,7 +197,11 @@ class DAEModel(DAEPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, input_features: Tensor, labels: Tensor | None = None, attention_mask: Tensor | None = None
+        self,
+        input_features: Tensor,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
     ) -> DAEOutput:
         r"""
         Args:
@@ -195,17 +211,25 @@ class DAEModel(DAEPreTrainedModel):
                 Log-magnitude frames of the foreground alone.
             attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
                 0 for the frames that are padding and do not count in the loss, 1 for the others.
+            output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
+                Whether to return what leaves the stages as well.
 
         Raises:
             ValueError: a shape does not fit the configuration or the others.
         """
         self._check_shapes(input_features, labels, attention_mask)
-        latent = self.network.encoder(input_features)
-        reconstruction = self.network.decoder(latent)
+        encoded = outputs_of(self.network.encoder, input_features)
+        decoded = outputs_of(self.network.decoder, encoded[-1])
+        latent, reconstruction = encoded[-1], decoded[-1]
         loss = None
         if labels is not None:
             loss = F.mse_loss(unpadded(reconstruction, attention_mask), unpadded(labels, attention_mask))
-        return DAEOutput(loss=loss, reconstruction=reconstruction, latent=latent)
+        return DAEOutput(
+            loss=loss,
+            reconstruction=reconstruction,
+            latent=latent,
+            hidden_states=(*encoded, *decoded) if self._wants_hidden_states(output_hidden_states) else None,
+        )
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

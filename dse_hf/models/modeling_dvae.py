@@ -9,7 +9,7 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_dvae import DVAEConfig
-from .modeling_dae import DEFAULT_HIDDEN_SIZES, DAEPreTrainedModel, build_decoder, build_encoder, unpadded
+from .modeling_dae import DEFAULT_HIDDEN_SIZES, DAEPreTrainedModel, build_decoder, build_encoder, outputs_of, unpadded
 
 
 @dataclass
@@ -28,6 +28,8 @@ class DVAEOutput(ModelOutput):
             Logarithms of its variances.
         kl (`torch.Tensor` of shape `()`):
             Its divergence from N(0, 1) in nats per frame, floored by free bits, not weighted.
+        hidden_states (`tuple` of tensors `(…, width)`, *optional*, returned on request):
+            What leaves every layer norm and stage of the encoder, then every stage of the decoder.
     """
 
     loss: torch.FloatTensor | None = None
@@ -36,6 +38,7 @@ class DVAEOutput(ModelOutput):
     mean: torch.FloatTensor | None = None
     log_variance: torch.FloatTensor | None = None
     kl: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
@@ -122,7 +125,11 @@ class DVAEModel(DVAEPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, input_features: Tensor, labels: Tensor | None = None, attention_mask: Tensor | None = None
+        self,
+        input_features: Tensor,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
     ) -> DVAEOutput:
         r"""
         Args:
@@ -132,14 +139,18 @@ class DVAEModel(DVAEPreTrainedModel):
                 Log-magnitude frames of the foreground alone.
             attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
                 0 for the frames that are padding and do not count in loss and divergence, 1 for the others.
+            output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
+                Whether to return what leaves the stages as well.
 
         Raises:
             ValueError: a shape does not fit the configuration or the others.
         """
         self._check_shapes(input_features, labels, attention_mask)
-        mean, log_variance = self.network.encode(input_features)
+        encoded = outputs_of(self.network.encoder, input_features)
+        mean, log_variance = self.network.mean(encoded[-1]), self.network.log_variance(encoded[-1])
         latent = self.network.sample(mean, log_variance)
-        reconstruction = self.network.decoder(latent)
+        decoded = outputs_of(self.network.decoder, latent)
+        reconstruction = decoded[-1]
         kl = kl_divergence(
             unpadded(mean, attention_mask), unpadded(log_variance, attention_mask), self.config.free_bits
         )
@@ -154,6 +165,7 @@ class DVAEModel(DVAEPreTrainedModel):
             mean=mean,
             log_variance=log_variance,
             kl=kl,
+            hidden_states=(*encoded, *decoded) if self._wants_hidden_states(output_hidden_states) else None,
         )
 
 

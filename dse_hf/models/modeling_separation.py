@@ -8,6 +8,12 @@ from torch import Tensor
 MAX_SAMPLES_AT_ONCE = 1 << 22
 
 
+def center_crop(input: Tensor, target_shape: int) -> Tensor:
+    """The middle `target_shape` samples of the last axis; of an odd surplus, the odd one goes at the end."""
+    start = (input.shape[-1] - target_shape) // 2
+    return input[..., start : start + target_shape]
+
+
 class SeparationStream:
     r"""
     Takes blocks of a signal in any size and gives back the sources of what is finished.
@@ -58,7 +64,7 @@ class SeparationStream:
         self.buffer = torch.cat([self.buffer, block], dim=-1)
         self.received += block.shape[-1]
         tiles = []
-        while self.finished + self.tile_length + self.context <= self.received:
+        while self._end_of_window(self.tile_length) <= self.received:
             tiles.append(self._separate_next(self.tile_length))
         self._forget()
         return self._join(tiles)
@@ -72,6 +78,12 @@ class SeparationStream:
             tiles.append(self._separate_next(min(self.tile_length, self.received - self.finished)))
         return self._join(tiles)
 
+    def _end_of_window(self, length: int) -> int:
+        """Where the input ends that the next `length` samples depend on."""
+        if self.trim:  # its last samples may reach beyond the context, to the next step of the network's grid
+            return self.finished - self.context + self.model.config.input_length_for(length)
+        return self.finished + length + self.context
+
     def _separate_next(self, length: int) -> Tensor:
         """Sources (B, K, C, length) of the samples that follow the finished ones."""
         config = self.model.config
@@ -79,7 +91,7 @@ class SeparationStream:
         if self.trim:
             window_length = config.input_length_for(length)
         else:  # the signal's end, or a context of real signal, lies behind the kept samples
-            end = min(self.finished + length + self.context, self.received)
+            end = min(self._end_of_window(length), self.received)
             window_length = config.input_length_for(end - start)
         offset = start - self.buffer_start
         window = self.buffer[..., offset : offset + window_length]
@@ -171,6 +183,9 @@ class SeparationMixin:
         last = mixture - sources[:, :-1].sum(dim=1)
         return torch.cat([sources[:, :-1], last[:, None]], dim=1)
 
+    def _wants_hidden_states(self, output_hidden_states: bool | None) -> bool:
+        return self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
     def _checked_waveform(self, waveform, sampling_rate) -> Tensor:
         wanted = "a floating-point tensor of shape (channels, samples) or (batch, channels, samples), full scale ±1"
         if not isinstance(waveform, Tensor):
@@ -198,6 +213,25 @@ class SeparationMixin:
                 f"the first at index {tuple(first)}: repair or drop them"
             )
         return waveform
+
+
+def mean_squared_error(sources: Tensor, labels: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """Of sources (B, K, C, T') to labels (B, K, C, T), or (B, C, T) for the first one, where the mask (B, T) is 1."""
+    batch, num_sources, channels, length = sources.shape
+    estimates = sources[:, 0] if labels.dim() == 3 else sources
+    if labels.shape[:-1] != estimates.shape[:-1] or labels.shape[-1] < length:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)}: give ({batch}, {num_sources}, {channels}, T) for all "
+            f"sources or ({batch}, {channels}, T) for the foreground, with T ≥ {length}"
+        )
+    labels = center_crop(labels, length)
+    if padding_mask is None:
+        return torch.nn.functional.mse_loss(estimates, labels)
+    if padding_mask.dim() != 2 or padding_mask.shape[0] != batch or padding_mask.shape[1] < length:
+        raise ValueError(f"padding_mask of shape {tuple(padding_mask.shape)}: give ({batch}, T), T ≥ {length}")
+    counts = center_crop(padding_mask, length).bool()  # (B, T')
+    errors = (estimates - labels).square().flatten(1, -2).mean(dim=1)  # (B, T')
+    return errors[counts].mean()
 
 
 def _group_channels(window: Tensor, group: int) -> Tensor:

@@ -8,23 +8,14 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import ModelOutput
-from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_waveunet import WaveUNetConfig
-from .modeling_separation import SeparationMixin
+from .modeling_separation import SeparationMixin, center_crop, mean_squared_error
 from .modeling_waveunet_fast import predict_sources_fast
 
 
-logger = logging.get_logger(__name__)
-
 LEAKINESS = 0.2
-
-
-def center_crop(input: Tensor, target_shape: int) -> Tensor:
-    """The middle `target_shape` samples of the last axis; of an odd surplus, the odd one goes at the end."""
-    start = (input.shape[-1] - target_shape) // 2
-    return input[..., start : start + target_shape]
 
 
 @dataclass
@@ -37,11 +28,14 @@ class WaveUNetOutput(ModelOutput):
             The separated sources, in the order of `config.sources`.
         mixture (`torch.Tensor` of shape `(B, C, T')`):
             The input, cropped to the output's length.
+        hidden_states (`tuple` of `2 L + 1` tensors `(B, channels, time)`, *optional*, returned on request):
+            What leaves every downsampling block (before decimation), the bottleneck and every upsampling block.
     """
 
     loss: torch.FloatTensor | None = None
     sources: torch.FloatTensor | None = None
     mixture: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
     @property
     def foreground(self) -> Tensor:
@@ -170,15 +164,23 @@ class WaveUNet(nn.Module):
 
     def predict_sources(self, mixture: Tensor) -> Tensor:
         """(B, C, T) → all K sources, (B, K, C, T')."""
-        hidden_states, skips = mixture, []
+        return self.sources_of(self.hidden_states(mixture)[-1], mixture)
+
+    def hidden_states(self, mixture: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, T) → what leaves the L downsampling blocks, the bottleneck and the L upsampling blocks."""
+        hidden_states, skips, decoded = mixture, [], []
         for block in self.encoder:
             skip, hidden_states = block(hidden_states)
             skips.append(skip)
-        hidden_states = self.bottleneck(hidden_states)
-        for block in self.decoder:
-            hidden_states = block(hidden_states, skips.pop())
-        predicted = self.output_layer(self.stack_channels(hidden_states, mixture))
-        return self.complete_sources(predicted, mixture)
+        bottleneck = hidden_states = self.bottleneck(hidden_states)
+        for block, skip in zip(self.decoder, reversed(skips)):
+            hidden_states = block(hidden_states, skip)
+            decoded.append(hidden_states)
+        return (*skips, bottleneck, *decoded)
+
+    def sources_of(self, features: Tensor, mixture: Tensor) -> Tensor:
+        """Features (B, F_c, T') of the last block and the mixture (B, C, T) → all K sources, (B, K, C, T')."""
+        return self.complete_sources(self.output_layer(self.stack_channels(features, mixture)), mixture)
 
     def complete_sources(self, predicted: Tensor, mixture: Tensor) -> Tensor:
         """(B, K·C or (K-1)·C, T') → (B, K, C, T'): the last source is what the others leave of the mixture (3.2.2)."""
@@ -237,7 +239,11 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, input_values: Tensor, labels: Tensor | None = None, padding_mask: Tensor | None = None
+        self,
+        input_values: Tensor,
+        labels: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
     ) -> WaveUNetOutput:
         r"""
         Args:
@@ -248,6 +254,8 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
                 The sources, or the foreground alone; cropped to the output's length.
             padding_mask (`torch.Tensor` of shape `(B, T)`, *optional*):
                 0 for the samples that are padding and do not count in the loss, 1 for the others.
+            output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
+                Whether to return what leaves the blocks as well.
 
         Raises:
             ValueError: a shape does not fit the configuration, or the input is shorter than the network needs.
@@ -258,10 +266,15 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
                 f"input_values of shape {tuple(input_values.shape)}: give (batch, {config.channels}, samples)"
             )
         config.output_length_for(input_values.shape[-1])  # raises if too short
-        sources = self._predict_sources(input_values)
+        hidden_states = None
+        if self._wants_hidden_states(output_hidden_states):
+            hidden_states = self.network.hidden_states(input_values)
+            sources = self.network.sources_of(hidden_states[-1], input_values)
+        else:
+            sources = self._predict_sources(input_values)
         mixture = center_crop(input_values, sources.shape[-1])
-        loss = None if labels is None else self._mean_squared_error(sources, labels, padding_mask)
-        return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture)
+        loss = None if labels is None else mean_squared_error(sources, labels, padding_mask)
+        return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture, hidden_states=hidden_states)
 
     def separate_window(self, window: Tensor) -> Tensor:
         return self._predict_sources(window.to(self.dtype))
@@ -276,23 +289,6 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         if mixture.device.type == "cpu":
             return predict_sources_fast(self.network, mixture)
         return self.network.predict_sources(mixture)
-
-    def _mean_squared_error(self, sources: Tensor, labels: Tensor, padding_mask: Tensor | None) -> Tensor:
-        batch, num_sources, channels, length = sources.shape
-        estimates = sources[:, 0] if labels.dim() == 3 else sources
-        if labels.shape[:-1] != estimates.shape[:-1] or labels.shape[-1] < length:
-            raise ValueError(
-                f"labels of shape {tuple(labels.shape)}: give ({batch}, {num_sources}, {channels}, T) for all "
-                f"sources or ({batch}, {channels}, T) for the foreground, with T ≥ {length}"
-            )
-        labels = center_crop(labels, length)
-        if padding_mask is None:
-            return F.mse_loss(estimates, labels)
-        if padding_mask.dim() != 2 or padding_mask.shape[0] != batch or padding_mask.shape[1] < length:
-            raise ValueError(f"padding_mask of shape {tuple(padding_mask.shape)}: give ({batch}, T), T ≥ {length}")
-        counts = center_crop(padding_mask, length).bool()  # (B, T')
-        errors = (estimates - labels).square().flatten(1, -2).mean(dim=1)  # (B, T')
-        return errors[counts].mean()
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

@@ -18,7 +18,7 @@ class SeparationTrainer(Trainer):
             compute_metrics=_si_sdr_improvement,
             **kwargs,
         )
-        self.loss = WeightedLoss(self.args.losses)
+        self.loss = WeightedLoss(self.args.losses, self.model.config.sampling_rate)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs["labels"]  # (B, K, C, T)
