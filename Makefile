@@ -1,19 +1,23 @@
 # make demo    hear it: separates the example recording with the embedded model
 # make test    runs the tests
-# Both make the virtual environment .venv first; a second run installs nothing.
+# make evaluate    measures the embedded model and others' on the held-out mixtures: the table of the README
+# All make the virtual environment .venv first; a second run installs nothing.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CARD := model_cards/waveunet-speech-16khz
 
-.PHONY: demo test lint clean
+.PHONY: demo test evaluate lint clean
 
 demo: .venv/.demo
 	$(BIN)/python $(CARD)/demo.py demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+evaluate: .venv/.dev
+	$(BIN)/python $(CARD)/evaluate.py $(or $(CORPUS),corpus)
 
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,8 +1,10 @@
-"""Augmentations of training audio. Each is called with a waveform (T,) float32 and a `numpy` generator."""
+"""Augmentations of training audio. Each is called with a waveform (…, T) float32 and a `numpy` generator."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
+from scipy.signal import butter, oaconvolve, sosfilt
 
 
 Waveform = NDArray[np.float32]
@@ -32,8 +34,11 @@ class RandomSpeed:
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         factor = np.exp(rng.uniform(np.log(self.low), np.log(self.high)))
-        positions = np.arange(0, len(waveform) - 1, factor) if len(waveform) > 1 else np.zeros(1)
-        return np.interp(positions, np.arange(len(waveform)), waveform).astype(np.float32)
+        length = waveform.shape[-1]
+        positions = np.arange(0, length - 1, factor) if length > 1 else np.zeros(1)
+        times = np.arange(length)
+        rows = [np.interp(positions, times, row) for row in waveform.reshape(-1, length)]
+        return np.reshape(rows, (*waveform.shape[:-1], len(positions))).astype(np.float32)
 
 
 class RandomEqualizer:
@@ -91,3 +96,90 @@ class MainsHum:
                 level = rng.uniform(0.1, 1) / harmonic
                 hum += level * np.sin(2 * np.pi * (harmonic * frequency * time + rng.uniform()))
         return (hum / max(rms(hum), 1e-12)).astype(np.float32)
+
+
+class Babble:
+    """Voices of equal level, from `low` to `high` of them."""
+
+    def __init__(self, low: int = 3, high: int = 6):
+        self.low, self.high = low, high
+
+    def __call__(self, draw_voice: Callable[[], Waveform], rng: np.random.Generator) -> Waveform:
+        voices = [draw_voice() for _ in range(rng.integers(self.low, self.high + 1))]
+        return np.sum([voice / max(rms(voice), 1e-4) for voice in voices], axis=0)
+
+
+class RandomGain:
+    """Turns up or down by up to `max_gain_db`."""
+
+    def __init__(self, max_gain_db: float):
+        self.max_gain_db = max_gain_db
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        return waveform * np.float32(10 ** (rng.uniform(-self.max_gain_db, self.max_gain_db) / 20))
+
+
+class Reverberation:
+    """A room: the direct sound, then exponentially decaying noise, with a reverberation time from `low` to `high`.
+
+    A statistical response (Polack's model) instead of the image sources of a shoebox: it takes a hundredth of the
+    time, and what it lacks, the exact early reflections, is different in every room anyway. The direct sound stays
+    where it is and the level stays the same. Channels get responses of their own, with the same decay.
+
+    Args:
+        sampling_rate (`int`): in Hz.
+        low, high (`float`): time in which the response falls by 60 dB, in seconds.
+        distance_db (`tuple`): range of the direct sound's energy over the reverberation's, in dB.
+    """
+
+    def __init__(self, sampling_rate: int, low: float = 0.1, high: float = 0.8, distance_db=(-3.0, 12.0)):
+        self.sampling_rate, self.low, self.high, self.distance_db = sampling_rate, low, high, distance_db
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        response = self.response(waveform.shape[:-1], rng)
+        wet = oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]]
+        level = rms(wet)
+        return (wet * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
+
+    def response(self, channels: tuple[int, ...], rng: np.random.Generator) -> Waveform:
+        """An impulse response (*channels, T) whose first sample is the direct sound."""
+        decay_time = rng.uniform(self.low, self.high)
+        direct_db = rng.uniform(*self.distance_db)
+        time = np.arange(round(decay_time * self.sampling_rate) + 1) / self.sampling_rate
+        tail = rng.standard_normal((*channels, len(time)), np.float32)
+        tail *= 10 ** (-3 * time / decay_time)  # -60 dB at decay_time
+        tail[..., : max(1, round(0.002 * self.sampling_rate))] = 0  # the first reflection takes a detour
+        energy = np.square(tail).sum(axis=-1, keepdims=True)
+        tail *= np.sqrt(10 ** (-direct_db / 10) / np.maximum(energy, 1e-12))
+        tail[..., 0] = 1
+        return tail.astype(np.float32)
+
+
+class BandLimit:
+    """A low-pass filter of random order, its cutoff log-uniform from `low` Hz to the highest frequency."""
+
+    def __init__(self, sampling_rate: int, low: float = 1500.0):
+        self.sampling_rate, self.low = sampling_rate, low
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        high = 0.49 * self.sampling_rate
+        cutoff = np.exp(rng.uniform(np.log(min(self.low, high)), np.log(high)))
+        sections = butter(int(rng.integers(2, 9)), cutoff, fs=self.sampling_rate, output="sos")
+        return sosfilt(sections, waveform).astype(np.float32)
+
+
+class Clipping:
+    """Cuts off what exceeds a ceiling, which lies up to `max_db` below the waveform's peak."""
+
+    def __init__(self, max_db: float = 15.0):
+        self.max_db = max_db
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        peak = float(np.abs(waveform).max()) if waveform.size else 0.0
+        ceiling = np.float32(peak * 10 ** (-rng.uniform(0, self.max_db) / 20))
+        return np.clip(waveform, -ceiling, ceiling)
+
+
+def remix(windows: Sequence[Waveform]) -> Waveform:
+    """Windows (K, C, T) of K clips → one whose source k is that of clip k."""
+    return np.stack([window[index] for index, window in enumerate(windows)])

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import __version__
+from .cli_evaluate import add_evaluate_arguments, evaluate
+from .cli_publish import add_publish_arguments, publish
 from .cli_separate import FAILURE, add_separate_arguments, complain, separate
 
 
@@ -120,5 +122,7 @@ def _train(argv: list[str]) -> int:
 COMMANDS = {
     "separate": Command("denoise audio files, or separate their sources", separate, add_separate_arguments),
     "train": Command("train a model by a recipe (dse-hf train RECIPE; --help for its options)", _train),
+    "evaluate": Command("measure models side by side on a dataset", evaluate, add_evaluate_arguments),
+    "publish": Command("push a model, or a Space, to the Hub", publish, add_publish_arguments),
     "convert": Command("make a model of a libdse checkpoint", _convert, _add_convert_arguments),
 }

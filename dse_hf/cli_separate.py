@@ -62,7 +62,7 @@ def separate(args: argparse.Namespace) -> int:
     from .separate import check_sources
 
     try:
-        model = _load_model(args)
+        model = _load_model(args, report)
     except ValueError as error:
         complain(error)
         return FAILURE
@@ -97,19 +97,22 @@ def _usable_files(files: list[str], report: "_Report") -> list[str]:
     return list(usable.values())
 
 
-def _load_model(args: argparse.Namespace):
+def _load_model(args: argparse.Namespace, report: "_Report"):
     from transformers.utils import logging
 
-    from .pretrained import load_model
+    from .pretrained import find_model, load_model
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what the user has to know is in the exceptions
     logging.disable_progress_bar()
     try:
-        return load_model(args.model, device=args.device, dtype=args.dtype)
+        source = find_model(args.model)
+        model = load_model(source, device=args.device, dtype=args.dtype)
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
+    report.loaded(source)
+    return model
 
 
 def _separate_files(model, files: list[str], args: argparse.Namespace, report: "_Report") -> None:
@@ -156,6 +159,8 @@ class _Report:
 
     def __init__(self, args: argparse.Namespace):
         self.json, self.quiet, self.failed = args.json, args.quiet, False
+        self.piped = "-" in args.files
+        self.model = ""
 
     @contextlib.contextmanager
     def catching(self, name: str) -> Iterator[None]:
@@ -197,10 +202,16 @@ class _Report:
 
             yield move
 
+    def loaded(self, model) -> None:
+        """Says which model it is."""
+        self.model = str(model)
+        if not (self.json or self.quiet or self.piped):
+            print(self.model, flush=True)
+
     def done(self, result, stream=None) -> None:
         if self.json:
             levels = {name: level if math.isfinite(level) else None for name, level in result.levels.items()}
-            print(json.dumps({**dataclasses.asdict(result), "levels": levels}), flush=True)
+            print(json.dumps({**dataclasses.asdict(result), "levels": levels, "model": self.model}), flush=True)
         elif not self.quiet:
             channels = "1 channel" if result.channels == 1 else f"{result.channels} channels"
             speed = result.seconds / max(result.elapsed, 1e-9)

@@ -41,6 +41,37 @@ def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
     return figure
 
 
+def improvement_figure(series: dict[str, list[tuple[float, float, tuple[float, float]]]], label: str):
+    """Improvement of each system over the level of its input, with intervals.
+
+    Args:
+        series: system → points (level of the input in dB, improvement in dB, the improvement's interval).
+        label: of the level's axis.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
+    levels = sorted({point[0] for points in series.values() for point in points})
+    # Side by side, so that intervals do not hide each other.
+    step = 0.06 * min(np.diff(levels), default=1.0)
+    for number, (name, points) in enumerate(series.items()):
+        x, y, intervals = (np.array(column) for column in zip(*sorted(points)))
+        errors = np.abs(intervals.T - y)
+        x = x + step * (number - (len(series) - 1) / 2)
+        axis.errorbar(x, y, errors, marker="o", markersize=4, capsize=3, linewidth=1.5, label=name)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set_xticks(levels)
+    axis.set_xlabel(label)
+    axis.set_ylabel("improvement of SI-SDR (dB)")
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend()
+    return figure
+
+
 def save_figure(figure, path: str | os.PathLike) -> None:
     """Writes the figure as a PNG, under a temporary name first."""
     part = f"{path}.part"

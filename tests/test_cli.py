@@ -75,9 +75,10 @@ def test_files_of_many_kinds(folder, model, capsys):
     output = capsys.readouterr()
     assert output.err == ""
     lines = output.out.splitlines()
-    assert len(lines) == 2 * len(files)
-    assert lines[0].startswith("noisy.wav: 1.0 s of 2 channels at 44100 Hz in ")
-    assert "out/here/noisy.foreground.wav (-" in lines[1]
+    assert len(lines) == 1 + 2 * len(files)
+    assert lines[0] == f"model {model}: a folder"
+    assert lines[1].startswith("noisy.wav: 1.0 s of 2 channels at 44100 Hz in ")
+    assert "out/here/noisy.foreground.wav (-" in lines[2]
 
 
 def test_results_lie_beside_each_file_and_may_be_chosen(folder, model):
@@ -165,6 +166,7 @@ def test_json_lines(folder, model, capsys):
     failed, done = [json.loads(line) for line in output.out.splitlines()]
     assert failed == {"input": "missing.wav", "error": output.err.strip().removeprefix("dse-hf: ")}
     assert done["input"] == "a.wav"
+    assert done["model"] == f"model {model}: a folder"
     assert done["outputs"] == {
         "foreground": "out/a.foreground.wav",
         "background": "out/a.background.wav",
@@ -419,4 +421,4 @@ def test_convert(monkeypatch, capsys):
 
 
 def test_every_command_is_in_the_table():
-    assert list(cli.COMMANDS) == ["separate", "train", "convert"]
+    assert list(cli.COMMANDS) == ["separate", "train", "evaluate", "publish", "convert"]

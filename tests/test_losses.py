@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from dse_hf import metrics
-from dse_hf.training.losses import LOSSES, MixtureSNRLoss, MultiResolutionSTFTLoss, STOILoss, WeightedLoss
+from dse_hf.training.losses import (
+    LOSSES,
+    MixtureSNRLoss,
+    MultiResolutionSTFTLoss,
+    SISDRLoss,
+    STOILoss,
+    WeightedLoss,
+)
 
 
 @pytest.fixture
@@ -11,55 +18,72 @@ def sources():
     return torch.randn(3, 2, 1, 8000) * 0.1, torch.randn(3, 2, 1, 8000) * 0.1
 
 
+def of(loss, estimates, labels):
+    return loss(estimates, labels, labels.sum(dim=1))
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_true_sources_have_the_smallest_loss(name, sources):
     estimates, labels = sources
     loss = LOSSES[name]()
-    assert loss(labels, labels) < loss(0.9 * labels + 0.1 * estimates, labels) < loss(estimates, labels)
+    assert of(loss, labels, labels) < of(loss, 0.9 * labels + 0.1 * estimates, labels) < of(loss, estimates, labels)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_silence_has_finite_loss_and_gradient(name):
-    for labels in (torch.zeros(1, 2, 1, 4000), torch.cat([torch.zeros(1, 1, 1, 4000), torch.randn(1, 1, 1, 4000)], 1)):
-        estimates = torch.zeros(1, 2, 1, 4000, requires_grad=True)
-        loss = LOSSES[name]()(estimates, labels)
+@pytest.mark.parametrize("estimate", [0.0, 0.1])
+def test_silence_has_finite_loss_and_gradient(name, estimate):
+    noise = torch.randn(1, 1, 1, 8000)
+    for labels in (torch.zeros(1, 2, 1, 8000), torch.cat([torch.zeros_like(noise), noise], 1)):
+        estimates = torch.full((1, 2, 1, 8000), estimate, requires_grad=True)
+        loss = of(LOSSES[name](), estimates, labels)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(estimates.grad).all()
 
 
-@pytest.mark.parametrize("name", ["mixture_snr", "multi_resolution_stft"])
+@pytest.mark.parametrize("name", ["mixture_snr", "multi_resolution_stft", "si_sdr"])
 def test_the_level_does_not_matter(name, sources):
     estimates, labels = sources
     loss = LOSSES[name]()
-    torch.testing.assert_close(loss(estimates / 8, labels / 8), loss(estimates, labels), rtol=1e-3, atol=1e-3)
+    quieter = of(loss, estimates / 8, labels / 8)
+    torch.testing.assert_close(quieter, of(loss, estimates, labels), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mse", "l1", "si_sdr", "mixture_snr", "multi_resolution_stft"])
+def test_a_batch_costs_the_mean_of_its_parts(name, sources):
+    # Else accumulated gradients would not be those of one large batch.
+    estimates, labels = sources
+    loss = LOSSES[name]()
+    parts = [of(loss, estimates[i : i + 1], labels[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(of(loss, estimates, labels), torch.stack(parts).mean())
 
 
 def test_mixture_snr_is_the_formula():
     labels = torch.stack([torch.ones(1, 1, 100), torch.ones(1, 1, 100)], dim=1)  # the mixture is 2 everywhere
-    estimates = labels + 0.2
     expected = 10 * torch.log10(torch.tensor(0.04 / 4 + 1e-3))
-    torch.testing.assert_close(MixtureSNRLoss()(estimates, labels), expected)
+    torch.testing.assert_close(of(MixtureSNRLoss(), labels + 0.2, labels), expected)
+
+
+def test_si_sdr_loss_is_minus_the_metric(sources):
+    estimates, labels = sources
+    for mixed in (0.1 * labels + estimates, 0.8 * labels + 0.1 * estimates):  # far from the soft ceiling
+        expected = -metrics.si_sdr(mixed.flatten(0, 2), labels.flatten(0, 2)).mean()
+        torch.testing.assert_close(of(SISDRLoss(), mixed, labels), expected, atol=0.01, rtol=0)
+
+
+def test_si_sdr_loss_leaves_silent_sources_out(sources):
+    estimates, labels = sources
+    labels[0, 0] = 0
+    heard = torch.ones(3, 2, dtype=torch.bool)
+    heard[0, 0] = False
+    expected = of(SISDRLoss(), estimates[heard][:, None], labels[heard][:, None])
+    torch.testing.assert_close(of(SISDRLoss(), estimates, labels), expected)
 
 
 def test_the_spectral_loss_hears_a_missing_band():
     time = torch.arange(4000) / 16000
     low, high = torch.sin(2 * torch.pi * 300 * time), torch.sin(2 * torch.pi * 5000 * time)
-    labels = torch.stack([low + high, 0 * low])[None, :, None]
-    loss = MultiResolutionSTFTLoss()
-    quieter, without = labels * 0.9, torch.stack([low, high])[None, :, None]
-    assert loss(quieter, labels) < loss(without, labels)
-
-
-def test_weights_and_names():
-    labels, estimates = torch.zeros(1, 2, 1, 10), torch.full((1, 2, 1, 10), 2.0)
-    loss = WeightedLoss(["mse:0.5", "l1"])
-    assert loss(estimates, labels) == pytest.approx(0.5 * 4 + 2)
-    with pytest.raises(ValueError, match="loss 'huber': choose among mse, l1"):
-        WeightedLoss(["huber"])
-    with pytest.raises(ValueError, match="weight must be a number"):
-        WeightedLoss(["l1:much"])
-    with pytest.raises(ValueError, match="name at least one"):
-        WeightedLoss([])
+    labels, loss = (low + high)[None, None, None], MultiResolutionSTFTLoss()
+    assert of(loss, labels * 0.9, labels) < of(loss, low[None, None, None], labels)
 
 
 @pytest.mark.parametrize("extended", [False, True])
@@ -72,12 +96,39 @@ def test_stoi_loss_follows_pystoi(extended, sampling_rate):
     clean = 0.1 * tones * (1 + torch.sin(2 * torch.pi * 4 * time)) * (time < 2)
     for level in (0.03, 0.3):
         noisy = clean + level * torch.randn(clean.shape, generator=rng)
-        labels = torch.stack([clean, noisy - clean])[None, :, None]
-        estimates = torch.stack([noisy, 0 * noisy])[None, :, None]
+        loss = of(STOILoss(sampling_rate, extended), noisy[None, None, None], clean[None, None, None])
         expected = metrics.stoi(noisy, clean, sampling_rate, extended=extended)
-        assert -STOILoss(sampling_rate, extended)(estimates, labels) == pytest.approx(float(expected), abs=0.02)
+        assert -loss == pytest.approx(float(expected), abs=0.02)
 
 
 def test_stoi_loss_wants_its_bands():
     with pytest.raises(ValueError, match="sampling_rate=8000"):
-        WeightedLoss(["stoi"], sampling_rate=8000)
+        WeightedLoss(["stoi"], ["a", "b"], sampling_rate=8000)
+
+
+def test_weights_and_names():
+    labels, estimates = torch.zeros(1, 2, 1, 10), torch.full((1, 2, 1, 10), 2.0)
+    assert of(WeightedLoss(["mse:0.5", "l1"], ["a", "b"]), estimates, labels) == pytest.approx(0.5 * 4 + 2)
+    with pytest.raises(ValueError, match="loss 'huber': choose among mse, l1"):
+        WeightedLoss(["huber"], ["a", "b"])
+    with pytest.raises(ValueError, match="weight must be a number"):
+        WeightedLoss(["l1:much"], ["a", "b"])
+    with pytest.raises(ValueError, match="name at least one"):
+        WeightedLoss([], ["a", "b"])
+
+
+def test_a_term_may_be_of_some_sources_only():
+    labels = torch.zeros(1, 3, 1, 10)
+    estimates = torch.tensor([1.0, 2.0, 3.0])[None, :, None, None].expand(1, 3, 1, 10)
+    names = ["vocals", "drums", "other"]
+    assert of(WeightedLoss(["l1@drums"], names), estimates, labels) == pytest.approx(2)
+    assert of(WeightedLoss(["l1:2@vocals,other", "l1"], names), estimates, labels) == pytest.approx(2 * 2 + 2)
+    with pytest.raises(ValueError, match="no source 'bass', but vocals, drums, other"):
+        WeightedLoss(["l1@bass"], names)
+
+
+def test_spectral_terms_leave_the_rest_of_the_mixture_out(sources):
+    estimates, labels = sources
+    loss = WeightedLoss(["multi_resolution_stft"], ["speech", "noise"])
+    other = torch.stack([estimates[:, 0], torch.randn_like(estimates[:, 1])], dim=1)
+    assert of(loss, estimates, labels) == of(loss, other, labels)

@@ -1,10 +1,12 @@
 import json
+import resource
 import shutil
 import socket
 
 import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
+from transformers import AutoModel
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, pretrained
 from dse_hf.pretrained import load_model
@@ -84,6 +86,33 @@ def test_wrong_device_and_dtype(saved):
         assert message.endswith("; give auto or cpu")
 
 
+def test_an_absurd_size_is_refused_before_memory_is_taken(saved, tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    huge = changed(saved[1], tmp_path / "huge", num_layers=20, channel_growth=1024)
+    large = changed(saved[1], tmp_path / "large", num_layers=12, channel_growth=300)
+    assert "num_layers=20 and channel_growth=1024 make 79,639,347,200 parameters" in one_line(huge)
+    assert "its weights do not fit" in one_line(large)
+    with pytest.raises(Exception, match="parameters: more than 2,000,000,000"):  # by whatever way it is loaded
+        AutoModel.from_pretrained(huge)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_shards_are_read_by_their_index(saved, tmp_path):
+    model = saved[0]
+    model.save_pretrained(tmp_path, max_shard_size="1KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    loaded = load_model(tmp_path, device="cpu", dtype="bfloat16")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    max(tmp_path.glob("*.safetensors")).unlink()
+    assert "model.safetensors.index.json names model-0000" in one_line(tmp_path)
+
+
+def test_only_the_hub_has_revisions(saved):
+    assert "is a folder, which has no revision 'v1'" in one_line(saved[1], revision="v1")
+    assert "is embedded, which has no revision" in one_line(pretrained.DEFAULT_MODEL, revision="v1")
+
+
 def test_typo_is_answered_with_the_names(saved, monkeypatch):
     monkeypatch.setattr(pretrained, "_FOLDER", saved[1].parent)
     assert one_line("tiny-speach") == (
@@ -123,8 +152,14 @@ def test_file_instead_of_a_folder(saved):
         ({"model_type": "nonsense", "auto_map": {}}, "nonsense"),
         ({"auto_map": 5}, "; or give a model that dse-hf made"),
         ({"num_layers": 0}, "num_layers=0: must be between 1 and 20"),
-        ({"channel_growth": 5}, "its weights do not fit its config.json: network.bottleneck.0.bias and"),
-        ({"num_layers": 3}, "its weights do not fit its config.json: network."),
+        (
+            {"channel_growth": 5},
+            "its weights do not fit its config.json: network.encoder.0.weight has shape (4, 1, 15) and not "
+            "(5, 1, 15), network.encoder.0.bias has shape (4,) and not (5,), network.encoder.1.weight has shape "
+            "(8, 4, 15) and not (10, 5, 15), and 8 more; get both files again",
+        ),
+        ({"num_layers": 3}, "config.json: network.encoder.2.weight is missing, "),
+        ({"num_layers": 1}, ".weight belongs to another network, network.encoder.1.bias belongs"),
         (
             {"model_type": "nonsense", "auto_map": {"AutoConfig": "config.Config"}},
             "needs code of its own, which is not run",
@@ -136,12 +171,14 @@ def test_folder_of_another_model(saved, tmp_path, fields, wanted):
 
 
 def test_damaged_folders(saved, tmp_path):
-    assert "model_type" in one_line(tmp_path)
+    assert "has no config.json, so that it is no model of transformers" in one_line(tmp_path)
     folder = changed(saved[1], tmp_path / "model")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert f"model {str(folder)!r}: " in one_line(folder)
     weights.unlink()
-    assert "model.safetensors" in one_line(folder)
+    assert "has no model.safetensors; other files with weights are not opened" in one_line(folder)
+    torch.save(saved[0].state_dict(), folder / "pytorch_model.bin")
+    assert "has no model.safetensors, only pytorch_model.bin; " in one_line(folder)
     (folder / "config.json").write_text("{")
     assert "not a valid JSON" in one_line(folder)

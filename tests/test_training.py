@@ -1,27 +1,58 @@
+import errno
 import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dse_hf.training.arguments import parse_arguments
-from dse_hf.training.run import main
-from tests.test_data import folder as data_folder  # noqa: F401
+from dse_hf import DAEModel, DVAEModel, WaveUNetConfig, WaveUNetModel
+from dse_hf.training.arguments import ModelArguments, parse_arguments
+from dse_hf.training.run import build_model, main
+from dse_hf.training.trainer import last_complete_checkpoint
 
 
-def recipe(folder, output, **options) -> dict:
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Tones that come and go as speech, and noise: `speech/` and `noise/`, and `stems/` of three sources."""
+    folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
+    time_axis = np.arange(RATE) / RATE
+    for split in ("train", "validation"):
+        for number in range(3):
+            tone = 0.3 * np.sin(2 * np.pi * (200 + 90 * number) * time_axis) * np.sin(2 * np.pi * 3 * time_axis) ** 2
+            for kind, samples in (("speech", tone), ("noise", 0.1 * rng.standard_normal(RATE))):
+                path = folder / kind / split / f"{number}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, samples, RATE)
+    return folder
+
+
+def recipe(corpus, output, **options) -> dict:
     return {
         "model_config": {"num_layers": 2, "channel_growth": 4, "padding": "same"},
-        "speech_dataset": str(folder / "speech"),
-        "noise_dataset": str(folder / "noise"),
+        "speech_dataset": str(corpus / "speech"),
+        "noise_dataset": str(corpus / "noise"),
         "window_seconds": 0.2,
-        "validation_examples": 4,
+        "validation_examples": 2,
+        "eval_clips": 2,
         "losses": ["l1", "multi_resolution_stft:0.5"],
-        "max_steps": 6,
+        "max_steps": 4,
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 2,
         "learning_rate": "1e-2",
         "use_cpu": True,
-        "save_steps": 3,
+        "save_steps": 2,
         "report_to": [],
         "disable_tqdm": True,
         "output_dir": str(output),
@@ -29,83 +60,327 @@ def recipe(folder, output, **options) -> dict:
     }
 
 
-def run(folder, output, *options, **fields):
+AUTOENCODER = {"hidden_sizes": [24], "latent_dim": 12, "n_fft": 64, "hop_length": 32}
+SPECTRAL = {"model_config": {**AUTOENCODER, "sampling_rate": RATE}, "losses": ["mse"]}
+
+
+def write_recipe(corpus, output, **fields) -> Path:
     path = output.parent / f"{output.name}.json"
-    path.write_text(json.dumps(recipe(folder, output, **fields)))
-    assert main([str(path), *options]) == 0
-    from dse_hf import WaveUNetModel
-
-    return WaveUNetModel.from_pretrained(output)
+    path.write_text(json.dumps(recipe(corpus, output, **fields)))
+    return path
 
 
-def test_a_run_trains_validates_and_saves(data_folder, tmp_path):  # noqa: F811
-    model = run(data_folder, tmp_path / "run")
-    assert model.config.num_layers == 2
-    results = json.loads((tmp_path / "run" / "validation_results.json").read_text())
-    assert {"eval_loss", "eval_si_sdr", "eval_si_sdr_improvement"} <= set(results)
-    assert (tmp_path / "run" / "preprocessor_config.json").exists()
+def run(corpus, output, *options, model_class=WaveUNetModel, **fields):
+    assert main([str(write_recipe(corpus, output, **fields)), *options]) == 0
+    return model_class.from_pretrained(output)
 
 
-def test_the_same_recipe_gives_the_same_weights_and_a_resumed_run_too(data_folder, tmp_path):  # noqa: F811
-    first, second = (run(data_folder, tmp_path / name).state_dict() for name in ("first", "second"))
-    # The last weights are lost, the checkpoint of step 3 is not.
-    interrupted = tmp_path / "interrupted"
-    run(data_folder, interrupted)
-    for file in [*(interrupted / "checkpoint-6").iterdir()]:
-        file.unlink()
-    (interrupted / "checkpoint-6").rmdir()
-    resumed = run(data_folder, interrupted).state_dict()
-    for name, weight in first.items():
-        assert torch.equal(weight, second[name]), name
-        torch.testing.assert_close(weight, resumed[name], rtol=1e-5, atol=1e-6)
+def logged(output, key="loss") -> list[float]:
+    """Values of the log, in the order of the steps."""
+    state = json.loads((Path(last_complete_checkpoint(output)) / "trainer_state.json").read_text())
+    return [row[key] for row in state["log_history"] if key in row]
 
 
-def test_starts_from_a_saved_model(data_folder, tmp_path):  # noqa: F811
-    before = run(data_folder, tmp_path / "before")
-    after = run(data_folder, tmp_path / "after", "--model", str(tmp_path / "before"), "--learning_rate", "0")
-    for old, new in zip(before.parameters(), after.parameters()):
-        assert torch.equal(old, new)
+def assert_equal_weights(first, second, **tolerance):
+    for (name, weight), other in zip(first.state_dict().items(), second.state_dict().values()):
+        torch.testing.assert_close(weight, other, **(tolerance or {"rtol": 0, "atol": 0}), msg=name)
 
 
-def test_bf16_and_accumulation_run(data_folder, tmp_path):  # noqa: F811
-    run(data_folder, tmp_path / "run", "--bf16", "true", "--gradient_accumulation_steps", "2", max_steps=2)
+class TestRun:
+    def test_it_leaves_a_folder_that_can_be_published(self, corpus, tmp_path):
+        model = run(corpus, tmp_path / "run")
+        assert model.config.num_layers == 2
+        files = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
+        assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "results.json"} <= files
+        assert not any(name.endswith((".bin", ".part")) for name in files)  # no pickles
+        metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
+        assert {"eval_loss", "eval_si_sdr", "eval_si_sdr_improvement", "eval_background_si_sdr"} <= set(metrics)
+        (result,) = json.loads((tmp_path / "run" / "results.json").read_text())["models"].values()
+        assert result["mean"]["si_sdr"] == pytest.approx(metrics["eval_si_sdr"], abs=1e-3)
+        assert len(result["clips"]) == 2
+
+    def test_scores_are_of_whole_clips_through_separate(self, corpus, tmp_path):
+        from dse_hf import metrics
+        from dse_hf.data import DataArguments, evaluation_clips
+
+        model = run(corpus, tmp_path / "run", max_steps=1)
+        arguments = DataArguments(str(corpus / "speech"), str(corpus / "noise"), validation_examples=2)
+        clips = evaluation_clips(arguments, "validation", sampling_rate=RATE, sources=model.config.sources, limit=2)
+        expected = []
+        for clip in clips:
+            foreground = model.separate(torch.from_numpy(clip.mixture), RATE)["foreground"]
+            expected.append(metrics.si_sdr(foreground, torch.from_numpy(clip.references[0])))
+        measured = json.loads((tmp_path / "run" / "validation_results.json").read_text())["eval_si_sdr"]
+        assert measured == pytest.approx(torch.stack(expected).mean().item(), abs=0.02)
+
+    def test_a_recipe_run_twice_gives_the_same_numbers(self, corpus, tmp_path):
+        options = {"model_config": {**AUTOENCODER, "dropout": 0.5}, "losses": ["mse"], "model_type": "dvae"}
+        models = [
+            run(corpus, tmp_path / name, model_class=DVAEModel, **{**SPECTRAL, **options}, logging_steps=1)
+            for name in ("first", "second")
+        ]
+        assert_equal_weights(*models)
+        assert logged(tmp_path / "first") == logged(tmp_path / "second")
+
+    def test_workers_do_not_change_the_batches(self, corpus, tmp_path):
+        runs = [run(corpus, tmp_path / str(n), dataloader_num_workers=n, max_steps=2, eval_clips=0) for n in (0, 2)]
+        assert_equal_weights(*runs)
+
+    def test_it_starts_from_a_saved_model(self, corpus, tmp_path):
+        before = run(corpus, tmp_path / "before")
+        fields = recipe(corpus, tmp_path / "after", model=str(tmp_path / "before"), learning_rate=0, max_steps=1)
+        del fields["model_config"]
+        (tmp_path / "after.json").write_text(json.dumps(fields))
+        assert main([str(tmp_path / "after.json")]) == 0
+        assert_equal_weights(before, WaveUNetModel.from_pretrained(tmp_path / "after"))
+
+    def test_epochs_instead_of_steps(self, corpus, tmp_path):
+        run(corpus, tmp_path / "run", max_steps=-1, num_train_epochs=2, save_strategy="epoch", logging_steps=1)
+        # 3 clips in batches of 2: two steps an epoch, and other examples in the second one.
+        losses = logged(tmp_path / "run")
+        assert len(losses) == 4 and len(set(losses)) == 4
 
 
-def test_options_override_the_recipe(tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(
-        "speech_dataset: a\nnoise_dataset: b\noutput_dir: c\nlearning_rate: 1e-3\nsnr_low: -3\nbf16: false\n"
-        "losses: [l1, 'mse:2']\n"
+class TestModels:
+    @pytest.mark.parametrize(
+        ("model_class", "fields"),
+        [
+            (WaveUNetModel, {"model_config": {"num_layers": 3, "channel_growth": 8, "padding": "same"}}),
+            (DAEModel, {"model_type": "dae", **SPECTRAL}),
+            (DVAEModel, {"model_type": "dvae", **SPECTRAL}),
+        ],
     )
-    _, data, training = parse_arguments([str(path), "--snr_low", "1.5"])
-    assert (data.snr_low, training.learning_rate, training.losses) == (1.5, 1e-3, ["l1", "mse:2"])
+    def test_overfits_one_batch(self, corpus, tmp_path, model_class, fields):
+        from dse_hf.data import build_training_set
+        from dse_hf.training.trainer import SeparationTrainer
+
+        options = {"losses": ["mse"], "max_steps": 150, "logging_steps": 1, "save_strategy": "no", **fields}
+        _, data, arguments = parse_arguments([str(write_recipe(corpus, tmp_path / "run", **options))])
+        arguments.remove_unused_columns = False
+        torch.manual_seed(0)
+        model = build_model(
+            ModelArguments(model_type=fields.get("model_type", "waveunet"), model_config=fields["model_config"])
+        )
+        batch = build_training_set(data, model.config, examples=2)
+        examples = [batch[i % 2] for i in range(300)]
+        trainer = SeparationTrainer(model=model, args=arguments, train_dataset=examples)
+        trainer.train()
+        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        assert np.mean(losses[-5:]) < 0.25 * losses[0]
+
+    @pytest.mark.parametrize(("kind", "model_class"), [("dae", DAEModel), ("dvae", DVAEModel)])
+    def test_autoencoders_train_on_the_same_data(self, corpus, tmp_path, kind, model_class):
+        model = run(corpus, tmp_path / "run", model_type=kind, model_class=model_class, **SPECTRAL)
+        assert set(model.separate(torch.randn(1, 1000), RATE)) == {"foreground", "background"}
+        assert json.loads((tmp_path / "run" / "preprocessor_config.json").read_text())["n_fft"] == 64
+
+    def test_the_autoencoders_loss_is_its_own(self, corpus, tmp_path, capsys):
+        fields = {"model_type": "dae", **SPECTRAL, "losses": ["l1"]}
+        assert main([str(write_recipe(corpus, tmp_path / "run", **fields))]) == 1
+        assert "a dae has its own loss" in capsys.readouterr().err
+
+    def test_the_papers_variants(self):
+        model = build_model(ModelArguments(paper_variant="M7", model_config={"num_layers": 2}))
+        expected = WaveUNetConfig.paper("M7", num_layers=2)
+        assert model.config.to_diff_dict() == {**expected.to_diff_dict(), **model.config.to_diff_dict()}
+        assert (model.config.sampling_rate, model.config.channel_growth) == (8192, 34)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("learning_rat: 1\n", "'learning_rat' is no option"),
-        (None, "No such file"),
-        ("- a list\n", "holds no options"),
-        ("a: [\n", "cannot be read"),
-        (
-            "speech_dataset: a\nnoise_dataset: b\noutput_dir: c\nuse_cpu: true\nmodel_config: {num_layers: 99}\n",
-            "num_layers=99: must be between",
-        ),
-    ],
-)
-def test_a_bad_recipe_is_one_line(tmp_path, capsys, content, message):
-    path = tmp_path / "recipe.yaml"
-    if content:
-        path.write_text(content)
-    assert main([str(path)]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and message in lines[0]
+class TestTrainersOptions:
+    def test_accumulated_steps_equal_one_large_one(self, corpus, tmp_path):
+        plain = {
+            "max_steps": 1,
+            "optim": "sgd",
+            "learning_rate": 0.1,
+            "lr_scheduler_type": "constant",
+            "eval_clips": 0,
+        }
+        large = run(corpus, tmp_path / "large", per_device_train_batch_size=16, **plain)
+        small = run(corpus, tmp_path / "small", per_device_train_batch_size=4, gradient_accumulation_steps=4, **plain)
+        before = build_model(ModelArguments(model_config=recipe(corpus, tmp_path)["model_config"]))
+        assert_equal_weights(large, small, rtol=1e-4, atol=2e-5)
+        moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), large.parameters())]
+        assert all(moved)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"gradient_checkpointing": True}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}],
+        ids=["gradient checkpointing", "torch.compile"],
+    )
+    def test_the_same_weights_with(self, corpus, tmp_path, options):
+        common = {"max_steps": 2, "optim": "sgd", "eval_clips": 0}
+        plain = run(corpus, tmp_path / "plain", **common)
+        other = run(corpus, tmp_path / "other", **common, **options)
+        assert_equal_weights(plain, other, rtol=1e-4, atol=1e-5)
+
+    def test_bf16_is_near_float32(self, corpus, tmp_path):
+        common = {"max_steps": 2, "logging_steps": 1, "eval_clips": 0}
+        run(corpus, tmp_path / "plain", **common)
+        run(corpus, tmp_path / "bf16", bf16=True, **common)
+        plain, half = logged(tmp_path / "plain"), logged(tmp_path / "bf16")
+        assert half == pytest.approx(plain, rel=0.05) and half != plain
+
+    def test_early_stopping_and_the_best_model_at_the_end(self, corpus, tmp_path):
+        options = {
+            "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True,
+            "metric_for_best_model": "si_sdr", "early_stopping_patience": 2, "max_steps": 20,
+            "learning_rate": 5.0, "max_grad_norm": 0, "optim": "sgd", "lr_scheduler_type": "constant",
+        }  # fmt: skip
+        run(corpus, tmp_path / "run", **options)
+        scores = logged(tmp_path / "run", "eval_si_sdr")
+        assert len(scores) < 20 and max(scores[-2:]) < max(scores)  # it got worse, and stopped
+        final = json.loads((tmp_path / "run" / "validation_results.json").read_text())["eval_si_sdr"]
+        assert final == pytest.approx(max(scores), abs=1e-3)
+
+    def test_the_learning_rate_falls_on_a_plateau(self, corpus, tmp_path):
+        options = {
+            "eval_strategy": "steps", "eval_steps": 1, "logging_steps": 1, "lr_scheduler_type": "reduce_lr_on_plateau",
+            "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5, "threshold": 1e9}, "eval_clips": 0,
+        }  # fmt: skip
+        run(corpus, tmp_path / "run", **options)
+        rates = logged(tmp_path / "run", "learning_rate")
+        assert rates[-1] == pytest.approx(rates[0] / 4) or rates[-1] < rates[0]
+
+    def test_early_stopping_says_what_it_needs(self, corpus, tmp_path, capsys):
+        path = write_recipe(corpus, tmp_path / "run", early_stopping_patience=2)
+        assert main([str(path)]) == 1
+        assert "early_stopping_patience=2 needs load_best_model_at_end" in capsys.readouterr().err
+
+    def test_tensorboard_has_scalars_sound_and_spectrograms(self, corpus, tmp_path):
+        options = {"report_to": ["tensorboard"], "eval_strategy": "steps", "eval_steps": 2, "logging_steps": 1}
+        run(corpus, tmp_path / "run", log_audio_clips=1, **options)
+        events = min((tmp_path / "run" / "runs").rglob("events*"))  # the final evaluation has a file of its own
+        accumulator = EventAccumulator(str(events), size_guidance={"audio": 0, "images": 0})
+        accumulator.Reload()
+        tags = accumulator.Tags()
+        assert {"train/loss", "eval/si_sdr"} <= set(tags["scalars"])
+        sounds = {"mixture", "foreground", "foreground, reference", "background", "background, reference"}
+        assert {tag.removesuffix("/audio_summary") for tag in tags["audio"]} == {f"clip 0/{name}" for name in sounds}
+        assert tags["images"] == ["clip 0"]
+        assert accumulator.Audio("clip 0/mixture")[0].sample_rate == RATE
 
 
-def test_the_shipped_recipe_can_be_read():
-    from pathlib import Path
+class TestCheckpoints:
+    def test_killed_and_resumed_equals_never_killed(self, corpus, tmp_path):
+        options = {
+            "max_steps": 40, "save_steps": 4, "save_total_limit": 3, "eval_clips": 0, "model_type": "dae", **SPECTRAL,
+            "model_config": {**AUTOENCODER, "dropout": 0.5, "sampling_rate": RATE},
+        }  # fmt: skip
+        whole = run(corpus, tmp_path / "whole", model_class=DAEModel, **options)
+        path = write_recipe(corpus, tmp_path / "killed", **options)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dse_hf.training.run", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while last_complete_checkpoint(tmp_path / "killed") is None:
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (tmp_path / "killed" / "model.safetensors").exists()
+        assert main([str(path)]) == 0
+        assert_equal_weights(whole, DAEModel.from_pretrained(tmp_path / "killed"), rtol=1e-5, atol=1e-6)
 
-    for path in Path("model_cards").glob("*/*.yaml"):
-        model, _, training = parse_arguments([str(path), "--use_cpu", "true"])
-        assert training.max_steps > 0 and (model.model_config or path.name != "recipe.yaml")
+    def test_a_half_written_checkpoint_is_not_gone_on_from(self, corpus, tmp_path):
+        whole = run(corpus, tmp_path / "run")
+        (tmp_path / "run" / "checkpoint-4" / "trainer_state.json").write_text('{"epoch": ')
+        assert last_complete_checkpoint(tmp_path / "run") == str(tmp_path / "run" / "checkpoint-2")
+        assert_equal_weights(whole, run(corpus, tmp_path / "run"), rtol=1e-5, atol=1e-6)
+
+    def test_a_full_disk_loses_no_earlier_checkpoint(self, corpus, tmp_path, monkeypatch, capsys):
+        save = torch.save
+
+        def save_until_full(content, path, *args, **kwargs):
+            if "checkpoint-4" in str(path) and "optimizer" in str(path):
+                Path(path).write_bytes(b"half")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            save(content, path, *args, **kwargs)
+
+        whole = run(corpus, tmp_path / "whole", save_total_limit=1)
+        path = write_recipe(corpus, tmp_path / "run", save_total_limit=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", save_until_full)
+            assert main([str(path)]) == 1
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "No space left" in message and "earlier checkpoints are kept" in message
+        assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
+        assert main([str(path)]) == 0
+        assert_equal_weights(whole, WaveUNetModel.from_pretrained(tmp_path / "run"), rtol=1e-5, atol=1e-6)
+
+    def test_a_named_checkpoint_that_is_missing(self, corpus, tmp_path, capsys):
+        path = write_recipe(corpus, tmp_path / "run", resume_from_checkpoint=str(tmp_path / "nowhere"))
+        assert main([str(path)]) == 1
+        assert "nowhere" in capsys.readouterr().err
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(corpus, tmp_path):
+    options = {"logging_steps": 1, "optim": "sgd", "max_steps": 3, "save_steps": 3, "eval_clips": 3}
+    one = run(corpus, tmp_path / "one", per_device_train_batch_size=4, **options)
+    path = write_recipe(corpus, tmp_path / "two", per_device_train_batch_size=2, ddp_backend="gloo", **options)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "dse_hf.training.run"]
+    # A file to meet at, not a fixed port: other tests run beside this one.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command[:3], "--standalone", *command[3:], str(path)], capture_output=True, text=True, env=environment
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert logged(tmp_path / "two") == pytest.approx(logged(tmp_path / "one"), rel=1e-3)
+    assert_equal_weights(one, WaveUNetModel.from_pretrained(tmp_path / "two"), rtol=1e-4, atol=1e-6)
+    results = [json.loads((tmp_path / name / "validation_results.json").read_text()) for name in ("one", "two")]
+    assert results[0]["eval_si_sdr"] == pytest.approx(results[1]["eval_si_sdr"], abs=1e-2)
+
+
+class TestArguments:
+    def test_options_override_the_recipe(self, tmp_path):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(
+            "speech_dataset: a\nnoise_dataset: b\noutput_dir: c\nlearning_rate: 1e-3\nsnr_low: -3\nbf16: false\n"
+            "losses: [l1, 'mse:2']\n"
+        )
+        _, data, training = parse_arguments([str(path), "--snr_low", "1.5"])
+        assert (data.snr_low, training.learning_rate, training.losses) == (1.5, 1e-3, ["l1", "mse:2"])
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("learning_rat: 1\n", "'learning_rat' is no option"),
+            ("learning_rate: fast\n", "learning_rate: 'fast' is no number"),
+            (None, "No such file"),
+            ("- a list\n", "holds no options"),
+            ("a: [\n", "cannot be read"),
+            ("output_dir: c\nuse_cpu: true\nmodel_config: {num_layers: 99}\n", "num_layers=99: must be between"),
+            ("output_dir: c\nuse_cpu: true\nmodel_type: unet\n", "model_type='unet': choose among waveunet, dae"),
+            ("output_dir: c\nuse_cpu: true\npaper_variant: M9\n", "M9"),
+            ("output_dir: c\nuse_cpu: true\nmodel: waveunet-speech-16khz\npaper_variant: M1\n", "leave out"),
+            ("output_dir: c\nuse_cpu: true\n", "missing; give dataset"),
+        ],
+    )
+    def test_a_bad_recipe_is_one_line(self, tmp_path, capsys, monkeypatch, content, message):
+        monkeypatch.chdir(tmp_path)
+        path = tmp_path / "recipe.yaml"
+        if content:
+            path.write_text(content)
+        assert main([str(path)]) == 1
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("dse-hf train: ") and message in error
+
+    def test_help_is_for_people(self, capsys):
+        for option, known, unknown in (("--help", "--snr_low", "--adam_beta1"), ("--help_all", "--adam_beta1", None)):
+            with pytest.raises(SystemExit) as exit:
+                main([option])
+            text = capsys.readouterr().out
+            assert exit.value.code == 0 and known in text and (unknown is None or unknown not in text)
+            assert "--losses" in text and "--max_steps" in text
+            assert ("--snr-low" in text) == (option == "--help_all")  # one spelling is enough for people
+
+    def test_shipped_recipes_can_be_read_and_built(self):
+        recipes = sorted(Path("model_cards").glob("*/*.yaml"))
+        assert len(recipes) >= 4
+        for path in recipes:
+            model, data, training = parse_arguments([str(path), "--use_cpu", "true"])
+            assert training.max_steps > 0 or training.num_train_epochs > 0
+            if not str(model.model or "").startswith("runs/") and (model.model_config or model.paper_variant):
+                with torch.device("meta"):
+                    config = build_model(model).config
+                assert math.isfinite(config.input_length_for(round(data.window_seconds * config.sampling_rate)))

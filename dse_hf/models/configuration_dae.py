@@ -1,7 +1,12 @@
 """Configuration of the denoising autoencoder on log-magnitude spectra."""
 
+from itertools import pairwise
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+
+MAX_PARAMETERS = 2_000_000_000  # seven hundred times libdse's
 
 
 @strict
@@ -62,6 +67,13 @@ class DAEConfig(PreTrainedConfig):
         ):
             if not low <= value <= high:
                 raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        widths = [self.input_dim, *self.hidden_sizes, self.latent_dim]
+        parameters = 2 * sum(first * second for first, second in pairwise(widths))
+        if parameters > MAX_PARAMETERS:
+            raise ValueError(
+                f"n_fft={self.n_fft}, hidden_sizes={self.hidden_sizes} and latent_dim={self.latent_dim} make "
+                f"{parameters:,} parameters: more than {MAX_PARAMETERS:,} are not supported"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout}: must be at least 0 and less than 1")
         if not 0 < self.log_offset <= 1:

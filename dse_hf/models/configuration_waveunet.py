@@ -36,6 +36,9 @@ PAPER_VARIANTS = {
 }
 
 
+MAX_PARAMETERS = 2_000_000_000  # two hundred times the paper's
+
+
 @strict
 class WaveUNetConfig(PreTrainedConfig):
     r"""
@@ -112,6 +115,16 @@ class WaveUNetConfig(PreTrainedConfig):
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        layers = range(1, self.num_layers + 1)
+        parameters = self.channel_growth**2 * (
+            self.downsampling_kernel_size * sum(k * (k + 1) for k in layers)
+            + self.upsampling_kernel_size * sum(k * (2 * k + 1) for k in layers)
+        )
+        if parameters > MAX_PARAMETERS:
+            raise ValueError(
+                f"num_layers={self.num_layers} and channel_growth={self.channel_growth} make {parameters:,} "
+                f"parameters: more than {MAX_PARAMETERS:,} are not supported"
+            )
         for field in ("downsampling_kernel_size", "upsampling_kernel_size"):
             value = getattr(self, field)
             if value % 2 == 0:

@@ -1,4 +1,7 @@
-"""Losses between estimated and true sources, all (B, K, C, T) → a number."""
+"""Losses between estimated and true sources: `loss(estimates, labels, mixture)` → a number.
+
+Estimates and labels are (B, S, C, T), of some or all sources; the mixture is (B, C, T).
+"""
 
 from functools import partial
 
@@ -10,15 +13,38 @@ from torch.nn import functional as F
 class MSELoss(nn.Module):
     """Mean squared error, the loss of the Wave-U-Net paper (section 4.2)."""
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         return F.mse_loss(estimates, labels)
 
 
 class L1Loss(nn.Module):
     """Mean absolute error."""
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         return F.l1_loss(estimates, labels)
+
+
+class SISDRLoss(nn.Module):
+    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), at most `ceiling_db` each.
+
+    Sources that are silent have none and do not count.
+    """
+
+    def __init__(self, ceiling_db: float = 50.0):
+        super().__init__()
+        self.floor = 10 ** (-ceiling_db / 10)
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        label_energy = labels.square().sum(dim=-1, keepdim=True)
+        target = labels * (estimates * labels).sum(dim=-1, keepdim=True) / label_energy.clamp_min(1e-12)
+        target_energy = target.square().sum(dim=-1)
+        error_energy = (estimates - target).square().sum(dim=-1)
+        audible = label_energy.squeeze(-1) > 1e-8
+        # Equal weights in numerator and denominator keep the gradient finite where either is zero.
+        energy = target_energy + error_energy
+        ratio = (target_energy + self.floor * energy + 1e-12) / (error_energy + self.floor * energy + 1e-12)
+        si_sdr = 10 * torch.log10(ratio)
+        return -(si_sdr * audible).sum() / audible.sum().clamp_min(1)
 
 
 class MixtureSNRLoss(nn.Module):
@@ -32,8 +58,8 @@ class MixtureSNRLoss(nn.Module):
         super().__init__()
         self.floor = 10 ** (floor_db / 10)
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
-        mixture_energy = labels.sum(dim=1, keepdim=True).square().sum(dim=-1).clamp_min(1e-8)
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        mixture_energy = mixture[:, None].square().sum(dim=-1).clamp_min(1e-8)
         error_energy = (estimates - labels).square().sum(dim=-1)
         return 10 * torch.log10(error_energy / mixture_energy + self.floor).mean()
 
@@ -42,18 +68,17 @@ class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
     Signals are taken relative to the mixture's RMS first, and magnitudes below `floor` do not count, so that quiet
-    clips weigh as much as loud ones and inaudible bins do not weigh at all. The last source, the rest of the
-    mixture, is left out: the others determine it.
+    clips weigh as much as loud ones and inaudible bins do not weigh at all.
     """
 
     def __init__(self, n_ffts: tuple[int, ...] = (256, 512, 1024), floor: float = 0.05):
         super().__init__()
         self.n_ffts, self.floor = n_ffts, floor
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
-        scale = labels.sum(dim=1, keepdim=True).square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        scale = mixture[:, None].square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
         estimates, labels = (
-            (signal[:, :-1] / scale).flatten(0, -2)  # (B·(K-1)·C, T)
+            (signal / scale).flatten(0, -2)  # (B·S·C, T)
             for signal in (estimates, labels)
         )
         return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.n_ffts]).mean()
@@ -62,15 +87,16 @@ class MultiResolutionSTFTLoss(nn.Module):
         window = torch.hann_window(n_fft, device=labels.device)
         estimated, true = (
             torch.view_as_real(torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True))
-            .square().sum(dim=-1).clamp_min(self.floor**2).sqrt()
+            .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
             for x in (estimates, labels)
         )  # fmt: skip
-        convergence = (estimated - true).norm() / true.norm()
-        return convergence + F.l1_loss(estimated.log(), true.log())
+        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses.
+        convergence = (estimated - true).norm(dim=1) / true.norm(dim=1)
+        return convergence.mean() + F.l1_loss(estimated.log(), true.log())
 
 
 class STOILoss(nn.Module):
-    """Minus the short-time objective intelligibility of the sources but the last.
+    """Minus the short-time objective intelligibility.
 
     STOI (Taal et al. 2011, section II) and, with `extended`, ESTOI (Jensen & Taal 2016, section II), except that
     frames of the same duration are taken at the signal's own rate instead of 10 kHz. Signals with less than 0.4
@@ -96,8 +122,8 @@ class STOILoss(nn.Module):
         bands = (frequencies >= low[:, None]) & (frequencies < high[:, None])
         self.register_buffer("bands", bands.float(), persistent=False)  # (15, n_fft // 2 + 1)
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
-        estimates, labels = (self._frames(signal[:, :-1].flatten(0, -2)) for signal in (estimates, labels))
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        estimates, labels = (self._frames(signal.flatten(0, -2)) for signal in (estimates, labels))
         scores = [self._score(*pair) for pair in zip(estimates, labels)]
         scores = [score for score in scores if score is not None]
         return -torch.stack(scores).mean() if scores else 0 * estimates.sum()
@@ -145,37 +171,64 @@ def _correlation(first: Tensor, second: Tensor, dim: int) -> Tensor:
 LOSSES = {
     "mse": MSELoss,
     "l1": L1Loss,
+    "si_sdr": SISDRLoss,
     "mixture_snr": MixtureSNRLoss,
     "multi_resolution_stft": MultiResolutionSTFTLoss,
     "stoi": STOILoss,
     "estoi": partial(STOILoss, extended=True),
 }
 
+# Spectral terms leave the last source out, unless they are told: it is the rest of the mixture.
+SPECTRAL = {"multi_resolution_stft", "stoi", "estoi"}
+
 
 class WeightedLoss(nn.Module):
-    """Sum of named losses, from terms like `"l1"` or `"multi_resolution_stft:0.5"`, in float32.
+    """Weighted sum of named losses, in float32.
+
+    Args:
+        terms (`list[str]`): `name`, `name:weight` or `name:weight@source,source`, as in `"l1"`,
+            `"multi_resolution_stft:0.5"`, `"si_sdr:0.1@vocals"`. Without sources: all of them, and all but the
+            last for spectral losses.
+        sources (`list[str]`): names of the model's sources, in order.
+        sampling_rate (`int`): in Hz.
 
     Raises:
-        ValueError: an unknown name, or a weight that is no number.
+        ValueError: an unknown loss or source, or a weight that is no number.
     """
 
-    def __init__(self, terms: list[str], sampling_rate: int = 16000):
+    def __init__(self, terms: list[str], sources: list[str], sampling_rate: int = 16000):
         super().__init__()
-        self.weights: dict[str, float] = {}
-        self.terms = nn.ModuleDict()
-        for term in terms:
-            name, _, weight = term.partition(":")
-            if name not in LOSSES:
-                raise ValueError(f"loss {name!r}: choose among {', '.join(LOSSES)}, as in 'l1:1.0'")
-            try:
-                self.weights[name] = float(weight or 1)
-            except ValueError:
-                raise ValueError(f"loss {term!r}: the weight must be a number, as in 'l1:0.5'") from None
-            self.terms[name] = LOSSES[name](sampling_rate) if "stoi" in name else LOSSES[name]()
-        if not self.weights:
+        if not terms:
             raise ValueError(f"losses={terms}: name at least one of {', '.join(LOSSES)}")
+        self.weights: list[float] = []
+        self.indices: list[list[int]] = []
+        self.losses = nn.ModuleList()
+        for term in terms:
+            name, weight, chosen = _parse_term(term)
+            if unknown := [source for source in chosen if source not in sources]:
+                raise ValueError(f"loss {term!r}: the model has no source {unknown[0]!r}, but {', '.join(sources)}")
+            chosen = chosen or (sources[:-1] if name in SPECTRAL else sources)
+            self.weights.append(weight)
+            self.indices.append([list(sources).index(source) for source in chosen])
+            self.losses.append(LOSSES[name](sampling_rate) if name in ("stoi", "estoi") else LOSSES[name]())
 
-    def forward(self, estimates: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        """Estimates and labels (B, K, C, T) and their mixture (B, C, T) → the loss, a scalar."""
         with torch.autocast(estimates.device.type, enabled=False):
-            estimates, labels = estimates.float(), labels.float()
-            return sum(weight * self.terms[name](estimates, labels) for name, weight in self.weights.items())
+            estimates, labels, mixture = estimates.float(), labels.float(), mixture.float()
+            return sum(
+                weight * loss(estimates[:, indices], labels[:, indices], mixture)
+                for weight, indices, loss in zip(self.weights, self.indices, self.losses)
+            )
+
+
+def _parse_term(term: str) -> tuple[str, float, list[str]]:
+    """`"l1:0.5@vocals,drums"` → name, weight, sources."""
+    rest, _, sources = term.partition("@")
+    name, _, weight = rest.partition(":")
+    if name not in LOSSES:
+        raise ValueError(f"loss {name!r}: choose among {', '.join(LOSSES)}, as in 'l1:1.0'")
+    try:
+        return name, float(weight or 1), [source.strip() for source in sources.split(",") if source]
+    except ValueError:
+        raise ValueError(f"loss {term!r}: the weight must be a number, as in 'l1:0.5'") from None

@@ -1,89 +1,172 @@
 """Trains a model: `python -m dse_hf.training.run recipe.yaml --learning_rate 1e-4`."""
 
+import json
+import os
 import sys
-from dataclasses import replace
+from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import EarlyStoppingCallback, PreTrainedModel, default_data_collator, set_seed
 from transformers.utils import logging
 
-from ..data import ClipCollection, DataArguments, SpeechNoiseMixtures
+from ..cards import write_card
+from ..data import DataArguments, build_training_set, build_validation_set, evaluation_clips
+from ..data.building import training_specs
+from ..models.configuration_dae import DAEConfig
+from ..models.configuration_dvae import DVAEConfig
 from ..models.configuration_waveunet import WaveUNetConfig
+from ..models.feature_extraction_spectrogram import SpectrogramFeatureExtractor
 from ..models.feature_extraction_waveform import WaveformFeatureExtractor
+from ..models.modeling_dae import DAEModel
+from ..models.modeling_dvae import DVAEModel
 from ..models.modeling_waveunet import WaveUNetModel
 from ..pretrained import load_model
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
-from .trainer import SeparationTrainer
+from .trainer import SeparationTrainer, last_complete_checkpoint
+from .validation import results_of
 
 
 logger = logging.get_logger(__name__)
+
+MODELS = {"waveunet": (WaveUNetConfig, WaveUNetModel), "dae": (DAEConfig, DAEModel), "dvae": (DVAEConfig, DVAEModel)}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the training that `argv` (by default the command line) describes; returns the exit status."""
     try:
         train(*parse_arguments(argv))
-    except (ValueError, StrictDataclassError) as error:
+    except (ValueError, OSError, StrictDataclassError) as error:
         sys.stderr.write(f"dse-hf train: {' '.join(str(error).split())}\n")
         return 1
     return 0
 
 
 def train(model_args: ModelArguments, data_args: DataArguments, training_args: SeparationTrainingArguments) -> None:
-    """Trains, resuming from the last checkpoint in the output folder, and saves model and feature extractor there."""
+    """Trains, going on from the last checkpoint in the output folder, and leaves a folder there that can be published.
+
+    It has the model, the feature extractor, `results.json` (scores of whole validation clips) and the model card.
+
+    Raises:
+        ValueError: an argument or the data cannot be used, or a checkpoint cannot be saved.
+    """
+    # Examples hold waveforms, of which the trainer makes what the model's forward wants.
+    training_args.remove_unused_columns = False
     set_seed(training_args.seed)
     model = build_model(model_args)
-    config = model.config
-    if not isinstance(model, WaveUNetModel):
-        raise ValueError(
-            f"model {model_args.model!r}: is a {config.model_type}; only Wave-U-Nets can be trained so far"
+    with training_args.main_process_first(desc="reading the datasets"):
+        training_set = build_training_set(
+            data_args, model.config, examples=examples_of(training_args), seed=training_args.seed
         )
-    training_set, validation_set = build_datasets(config, data_args, training_args)
+        validation_set = build_validation_set(data_args, model.config)
     trainer = SeparationTrainer(
         model=model,
         args=training_args,
         train_dataset=training_set,
         eval_dataset=validation_set,
-        processing_class=WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate),
+        processing_class=feature_extractor_of(model),
+        data_collator=default_data_collator,  # examples have one length; Trainer would pad with the feature extractor
+        callbacks=callbacks_of(training_args),
+        clips=lambda: clips_of(model, data_args, training_args),
+        write_card=lambda: write_results_and_card(trainer, model_args, data_args),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(training_args.output_dir))
-    trainer.save_metrics("validation", trainer.evaluate())
+    trainer.train(resume_from_checkpoint=checkpoint_of(training_args))
+    metrics = trainer.evaluate()
     trainer.save_model()
+    if trainer.is_world_process_zero():
+        trainer.save_metrics("validation", metrics, combined=False)
+        trainer.create_model_card()
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
 
 
-def build_model(arguments: ModelArguments):
+def build_model(arguments: ModelArguments) -> PreTrainedModel:
     """The model to start from: loaded, or from scratch with random weights."""
+    fields = arguments.model_config or {}
     if arguments.model is not None:
+        if fields or arguments.paper_variant:
+            raise ValueError(
+                f"model={arguments.model!r} goes on from weights whose configuration is fixed: "
+                "leave out model_config and paper_variant, or leave out model to start from scratch"
+            )
         return load_model(arguments.model, device="cpu", dtype="float32").train()
-    return WaveUNetModel(WaveUNetConfig(**(arguments.model_config or {})))
+    if arguments.paper_variant:
+        return WaveUNetModel(WaveUNetConfig.paper(arguments.paper_variant, **fields))
+    if arguments.model_type not in MODELS:
+        raise ValueError(f"model_type={arguments.model_type!r}: choose among {', '.join(MODELS)}")
+    config_class, model_class = MODELS[arguments.model_type]
+    return model_class(config_class(**fields))
 
 
-def build_datasets(
-    config, data_args: DataArguments, training_args: SeparationTrainingArguments
-) -> tuple[SpeechNoiseMixtures, SpeechNoiseMixtures]:
-    """Mixtures for every step of the run, none of them twice, and a fixed set of validation mixtures."""
-    length = config.input_length_for(round(data_args.window_seconds * config.sampling_rate))
-    examples = (
-        training_args.max_steps * training_args.train_batch_size
-        * training_args.gradient_accumulation_steps * training_args.world_size
-    )  # fmt: skip
-    if examples <= 0:
-        raise ValueError(f"max_steps={training_args.max_steps}: say how many steps to train, as mixtures never end")
-    # Improvement is defined for mixtures only.
-    validation_args = replace(data_args, clean_share=0.0, noise_only_share=0.0)
-    mixtures = []
-    for split, size, arguments, seed in (
-        (data_args.train_split, examples, data_args, training_args.seed),
-        (data_args.validation_split, data_args.validation_examples, validation_args, 1),
-    ):
-        speech, noise = (
-            ClipCollection(name, split, config.sampling_rate, data_args.audio_column)
-            for name in (data_args.speech_dataset, data_args.noise_dataset)
+def feature_extractor_of(model: PreTrainedModel):
+    config = model.config
+    if isinstance(model, WaveUNetModel):
+        return WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate)
+    return SpectrogramFeatureExtractor(
+        sampling_rate=config.sampling_rate,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        log_offset=config.log_offset,
+    )
+
+
+def examples_of(arguments: SeparationTrainingArguments) -> int | None:
+    """Examples that a run of `max_steps` takes; None if it counts epochs."""
+    if arguments.max_steps <= 0:
+        return None
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    return arguments.max_steps * batch
+
+
+def callbacks_of(arguments: SeparationTrainingArguments) -> list:
+    patience = arguments.early_stopping_patience
+    if patience is None:
+        return []
+    if arguments.eval_strategy == "no" or not arguments.load_best_model_at_end:
+        raise ValueError(
+            f"early_stopping_patience={patience} needs load_best_model_at_end: true and eval_strategy: steps or epoch"
         )
-        logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
-        mixtures.append(SpeechNoiseMixtures(speech, noise, length, size, arguments, seed))
-    return mixtures[0], mixtures[1]
+    return [EarlyStoppingCallback(early_stopping_patience=patience)]
+
+
+def checkpoint_of(arguments: SeparationTrainingArguments) -> str | None:
+    """The checkpoint to go on from: the one that is named, else the last one in the output folder."""
+    checkpoint = arguments.resume_from_checkpoint
+    if checkpoint is not None:
+        if not os.path.isdir(checkpoint):
+            raise ValueError(f"resume_from_checkpoint={checkpoint!r}: there is no such folder")
+        return checkpoint
+    checkpoint = last_complete_checkpoint(arguments.output_dir)
+    if checkpoint is not None:
+        logger.warning(f"going on from {checkpoint}; to start anew, give another output_dir")
+    return checkpoint
+
+
+def clips_of(model: PreTrainedModel, data_args: DataArguments, training_args: SeparationTrainingArguments):
+    """The validation clips of an evaluation."""
+    config = model.config
+    if training_args.eval_clips <= 0:
+        return []
+    return evaluation_clips(
+        data_args,
+        data_args.validation_split,
+        sampling_rate=config.sampling_rate,
+        sources=config.sources,
+        channels=config.channels,
+        limit=training_args.eval_clips,
+    )
+
+
+def write_results_and_card(trainer: SeparationTrainer, model_args: ModelArguments, data_args: DataArguments) -> None:
+    """`results.json` with the scores of the last evaluation, and the model card, into the output folder."""
+    folder, config = Path(trainer.args.output_dir), trainer.model.config
+    datasets = [str(spec) for specs in training_specs(data_args).values() for spec in specs]
+    if trainer.clip_records:
+        name = f"{data_args.validation_split} split of {', '.join(datasets)}"
+        results = {**results_of(trainer.clip_records, folder.name, name, config), "hardware": str(trainer.args.device)}
+        part = folder / "results.json.part"
+        part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, folder / "results.json")
+    write_card(folder, base_model=model_args.model, datasets=datasets)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,167 @@
 """`transformers.Trainer` for separation models."""
 
-import torch
-from transformers import Trainer
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from .. import metrics
-from ..models.modeling_waveunet import center_crop
+from accelerate.utils import gather_object
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from torch import Tensor
+from transformers import Trainer
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
+from transformers.utils import PushInProgress, logging
+
+from ..data import Clip
+from ..models.feature_extraction_spectrogram import log_magnitude, short_time_spectrum
+from ..models.modeling_separation import center_crop
 from .losses import WeightedLoss
+from .validation import log_clips, mean_metrics, score_clips
+
+
+logger = logging.get_logger(__name__)
 
 
 class SeparationTrainer(Trainer):
-    """Computes the losses of `args.losses` on the model's sources, and SI-SDR on the validation windows."""
+    """Trains on windows of mixtures and their sources, and evaluates whole clips through `model.separate`.
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(
-            *args,
-            preprocess_logits_for_metrics=_foreground_and_mixture,
-            compute_metrics=_si_sdr_improvement,
-            **kwargs,
-        )
-        self.loss = WeightedLoss(self.args.losses, self.model.config.sampling_rate)
+    Examples have `input_values` (C, T), the mixture, and `labels` (K, C, T), its sources. A Wave-U-Net learns the
+    losses of `args.losses`; an autoencoder learns its own loss on the spectra of mixture and foreground.
+
+    Args:
+        clips (`Callable[[], Iterable[Clip]]`, *optional*): gives the clips that an evaluation separates and scores.
+        write_card (`Callable[[], None]`, *optional*): writes the model card, in place of Trainer's.
+        kwargs: see `transformers.Trainer`.
+
+    Raises:
+        ValueError: a loss that there is not, or losses for an autoencoder, which has its own.
+    """
+
+    def __init__(
+        self,
+        *args,
+        clips: Callable[[], Iterable[Clip]] | None = None,
+        write_card: Callable[[], None] | None = None,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        self.clips, self.write_card = clips, write_card
+        self.clip_records: list[dict] = []  # of the last evaluation
+        config = self.model.config
+        self.is_spectral = hasattr(config, "n_fft")
+        if not self.is_spectral:
+            self.loss = WeightedLoss(self.args.losses, config.sources, config.sampling_rate)
+        elif self.args.losses != ["mse"]:
+            raise ValueError(f"losses={self.args.losses}: a {config.model_type} has its own loss; leave them out")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels = inputs["labels"]  # (B, K, C, T)
-        outputs = model(input_values=inputs["input_values"])
-        labels = center_crop(labels, outputs.sources.shape[-1])
-        loss = self.loss(outputs.sources, labels)
-        outputs = {"loss": loss, "sources": outputs.sources, "mixture": outputs.mixture}
+        mixture, labels = inputs["input_values"], inputs["labels"]  # (B, C, T), (B, K, C, T)
+        if self.is_spectral:
+            outputs = model(input_features=self._features(mixture), labels=self._features(labels[:, 0]))
+            loss = outputs.loss
+        else:
+            outputs = model(input_values=mixture)
+            loss = self.loss(outputs.sources, center_crop(labels, outputs.sources.shape[-1]), outputs.mixture)
         return (loss, outputs) if return_outputs else loss
 
+    def _features(self, waveforms: Tensor) -> Tensor:
+        """(B, C, T) → log-magnitude frames (B·C, frames, bins)."""
+        config = self.model.config
+        spectrum = short_time_spectrum(waveforms.flatten(0, 1).float(), config.n_fft, config.hop_length)
+        return log_magnitude(spectrum, config.log_offset)
 
-def _foreground_and_mixture(logits, labels):
-    """Keeps what the metrics need: the estimated foreground, and the mixture, (B, 2, C, T')."""
-    sources, mixture = logits
-    return torch.stack([sources[:, 0], mixture], dim=1).float()
+    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, **kwargs):
+        """The loss on windows, and the scores of whole clips: `eval_si_sdr` and so on are the first source's."""
+        output = super().evaluation_loop(dataloader, description, True, ignore_keys, **kwargs)
+        if self.clips is not None:
+            prefix = kwargs.get("metric_key_prefix", "eval")
+            self.clip_records = self._score_clips()
+            metrics = mean_metrics(self.clip_records, self.model.config.sources)
+            output.metrics.update({f"{prefix}_{name}": value for name, value in metrics.items()})
+        return output
+
+    def _score_clips(self) -> list[dict]:
+        """Every process scores its share of the clips, and gets the records of all."""
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        rank, processes = self.args.process_index, self.args.world_size
+        mine = (clip for number, clip in enumerate(self.clips()) if number % processes == rank)
+        keep = self.args.log_audio_clips if self._tensorboard() is not None else 0
+        records, heard = score_clips(model, mine, self.args.eval_perceptual, keep)
+        if heard:
+            log_clips(self._tensorboard(), heard, model.config, self.state.global_step)
+        return gather_object(records) if processes > 1 else records
+
+    def _tensorboard(self):
+        """TensorBoard's writer, in the process that writes, if TensorBoard is reported to."""
+        callbacks = self.callback_handler.callbacks
+        return next((c.tb_writer for c in callbacks if isinstance(c, TensorBoardCallback)), None)
+
+    def _save_checkpoint(self, model, trial):
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter when the disk is full
+            if is_complete(folder):
+                raise
+            # Else a later run would take it for one to go on from, or keep it in an older one's place.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ValueError(
+                f"{folder}: could not be saved ({error}); earlier checkpoints are kept. Make room and run the same "
+                "command to go on"
+            ) from error
+
+    def _push_from_checkpoint(self, checkpoint_folder):
+        """Pushes the checkpoint's model in the background; what else there is in it are Trainer's pickles."""
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+            return
+        if self.push_in_progress is not None and not self.push_in_progress.is_done():
+            return
+        try:
+            job = HfApi(token=self.args.hub_token).upload_folder(
+                repo_id=self.hub_model_id,
+                folder_path=checkpoint_folder,
+                allow_patterns=["*.safetensors", "*.safetensors.index.json", "*config.json", "*.py"],
+                commit_message=f"Training in progress, step {self.state.global_step}",
+                revision=self.args.hub_revision,
+                run_as_future=True,
+            )
+        except (HfHubHTTPError, OSError) as error:
+            logger.warning(f"{checkpoint_folder}: saved, but not pushed to the Hub ({error}); training goes on")
+        else:
+            job.add_done_callback(lambda job: _report_failed_push(checkpoint_folder, job))
+            self.push_in_progress = PushInProgress([job])
+
+    def _save(self, output_dir=None, state_dict=None):
+        super()._save(output_dir, state_dict)
+        if Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
+            # A pickle, which nobody should load; checkpoints keep theirs to go on from.
+            (Path(self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+
+    def create_model_card(self, *args, **kwargs):
+        """Writes our card: Trainer calls this before a push, and would overwrite it."""
+        if self.write_card is not None and self.is_world_process_zero():
+            self.write_card()
 
 
-def _si_sdr_improvement(prediction) -> dict[str, float]:
-    """Mean SI-SDR of the foreground, and its improvement over the mixture, in dB, over windows with speech."""
-    estimate, mixture = torch.as_tensor(prediction.predictions).unbind(dim=1)
-    reference = center_crop(torch.as_tensor(prediction.label_ids), estimate.shape[-1])[:, 0]
-    audible = reference.square().mean(dim=(-1, -2)) > 1e-8
-    after = metrics.si_sdr(estimate[audible], reference[audible])
-    before = metrics.si_sdr(mixture[audible], reference[audible])
-    return {"si_sdr": after.mean().item(), "si_sdr_improvement": (after - before).mean().item()}
+def _report_failed_push(checkpoint_folder, job) -> None:
+    error = job.exception()
+    if error is not None:
+        logger.warning(f"{checkpoint_folder}: saved, but not pushed to the Hub ({error}); training goes on")
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint was saved to its end: `trainer_state.json` is written last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (checkpoint / "model.safetensors").exists() or (checkpoint / "model.safetensors.index.json").exists()
+
+
+def last_complete_checkpoint(output_dir: str) -> str | None:
+    """The latest checkpoint in the folder that was saved to its end."""
+    folders = [path for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name[11:].isdigit()]
+    complete = [path for path in folders if is_complete(path)]
+    return str(max(complete, key=lambda path: int(path.name[11:]))) if complete else None

@@ -1,103 +1,105 @@
 #!/usr/bin/env python3
-"""Measures a model on the held-out mixtures, and writes `results.json` and the table of the card.
+"""Measures the model, the unprocessed input and what a user would pick instead on the held-out mixtures.
 
-python model_cards/waveunet-speech-16khz/evaluate.py corpus [--model FOLDER]
+    python model_cards/waveunet-speech-16khz/evaluate.py corpus
+
+prints the table of the README, and leaves tables, pictures and per-clip scores in the folder `evaluation`. With
+`--write`, `results.json`, the tables of README and card and the card's picture are replaced.
 """
 
 import argparse
-import json
-import platform
-import time
-from collections import defaultdict
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import torch
-import transformers
 from mixtures import SECONDS, SNRS, held_out_mixtures
 from tqdm import tqdm
 
-from dse_hf import load_model, metrics
+from dse_hf.data import Clip
+from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation_peers import INPUT, PEERS, load_system
+from dse_hf.evaluation_report import markdown_table, write_report
 
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+PICTURE = "improvement.png"
+# File with a table → rows of it
+TABLES = {HERE.parent.parent / "README.md": None, HERE / "README.md": "snr"}
+TABLE = re.compile(r"(<!-- table: \S*results\.json -->\n).*?(\n<!-- /table -->)", re.DOTALL)
 
 
-def scores(estimate: torch.Tensor, reference: torch.Tensor, sampling_rate: int) -> dict[str, float]:
-    """SI-SDR and SDR in dB, PESQ, STOI and ESTOI of a signal (T,)."""
-    values = {
-        "si_sdr": metrics.si_sdr(estimate, reference),
-        "sdr": metrics.sdr(estimate, reference),
-        "pesq": metrics.pesq(estimate, reference, sampling_rate),
-        "stoi": metrics.stoi(estimate, reference, sampling_rate),
-        "estoi": metrics.stoi(estimate, reference, sampling_rate, extended=True),
-    }
-    return {name: round(float(value), 4) for name, value in values.items()}
+class Remembering:
+    """Clips to draw from; knows of which speaker, or kind of noise, the last ones were."""
+
+    def __init__(self, clips):
+        self.clips, self.last = clips, None
+        self.channels = clips.channels
+
+    def fill(self, length, rng, **options):
+        self.last, samples = self.clips.draw(length, rng, **options)
+        return samples
 
 
-def evaluate(model, corpus: str, per_snr: int, split: str) -> list[dict]:
-    """One row per clip: SNR, and the scores of the mixture and of the separated foreground."""
-    rate, rows = model.config.sampling_rate, []
-    for snr, mixtures in held_out_mixtures(corpus, per_snr, split, rate).items():
-        for index in tqdm(range(per_snr), f"{snr} dB"):
+def held_out_clips(corpus: str, per_snr: int, split: str) -> Iterator[Clip]:
+    """The mixtures of `mixtures.py`, and who and what is in them."""
+    for snr, mixtures in held_out_mixtures(corpus, per_snr, split).items():
+        mixtures.speech, mixtures.noise = Remembering(mixtures.speech), Remembering(mixtures.noise)
+        for index in range(per_snr):
             example = mixtures[index]
-            mixture, reference = torch.from_numpy(example["input_values"]), torch.from_numpy(example["labels"][0])
-            foreground = model.separate(mixture, rate)[model.config.sources[0]]
-            rows.append(
-                {
-                    "snr": snr,
-                    "clip": index,
-                    "input": scores(mixture[0], reference[0], rate),
-                    "output": scores(foreground[0], reference[0], rate),
-                }
-            )
-    return rows
+            attributes = {"snr": snr, "speaker": mixtures.speech.last, "kind": mixtures.noise.last}
+            yield Clip(f"{snr} dB, {index}", example["input_values"], example["labels"], attributes)
 
 
-def table(rows: list[dict]) -> str:
-    """Mean scores as Markdown: the noisy input and the model, for each SNR and for all."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[f"{row['snr']} dB"].append(row)
-    groups["all"] = rows
-    lines = ["| input SNR | | SI-SDR (dB) | SDR (dB) | PESQ-WB | STOI | ESTOI |", "|---|---|---|---|---|---|---|"]
-    for group, members in groups.items():
-        for side, name in (("input", "noisy input"), ("output", "foreground")):
-            means = mean_scores(members, side)
-            cells = (f"{means[key]:.{digits}f}" for key, digits in DIGITS.items())
-            lines.append(f"| {group if side == 'input' else ''} | {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def tables(results: dict) -> dict[Path, str]:
+    """File → the table that belongs in it."""
+    return {path: markdown_table(results, by=by) for path, by in TABLES.items()}
 
 
-DIGITS = {"si_sdr": 1, "sdr": 1, "pesq": 2, "stoi": 3, "estoi": 3}
+def write(results: dict, folder: Path) -> None:
+    for name in (RESULTS, PICTURE):
+        shutil.copyfile(folder / name, HERE / name)
+    for path, table in tables(results).items():
+        text = path.read_text(encoding="utf-8")
+        place = TABLE.search(text)
+        path.write_text(text[: place.end(1)] + table + text[place.start(2) :], encoding="utf-8")
 
 
-def mean_scores(rows: list[dict], side: str) -> dict[str, float]:
-    return {key: sum(row[side][key] for row in rows) / len(rows) for key in DIGITS}
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", help="folder that corpus.py made")
-    parser.add_argument("--model", default="waveunet-speech-16khz", help="embedded name, folder or Hub id")
-    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR (default: 25)")
-    parser.add_argument("--split", default="test", help="split of the corpus (default: test)")
-    parser.add_argument("--output", type=Path, default=HERE / "results.json", help="where the results go")
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
+    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR (default: %(default)s)")
+    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
+    parser.add_argument("--output", default="evaluation", help="folder of the results (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="replace the results, tables and picture of the card")
     arguments = parser.parse_args()
-    started = time.time()
-    model = load_model(arguments.model)
-    rows = evaluate(model, arguments.corpus, arguments.per_snr, arguments.split)
-    results = {
-        "model": arguments.model,
-        "dataset": f"{arguments.split} split of corpus.py, {len(rows)} mixtures of {SECONDS:g} s at {SNRS} dB",
-        "mean": {side: {k: round(v, 4) for k, v in mean_scores(rows, side).items()} for side in ("input", "output")},
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "clips": rows,
-    }
-    arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(table(rows))
-    print(f"\n{len(rows)} clips in {time.time() - started:.0f} s; written to {arguments.output}")
+    if not Path(arguments.corpus, "corpus.json").exists():
+        script = Path(__file__).parent / "corpus.py"
+        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
+        return 1
+    clips = partial(held_out_clips, arguments.corpus, arguments.per_snr, arguments.split)
+    name = f"mixtures of {SECONDS:g} s of the {arguments.split} split of corpus.py"
+    with tqdm(total=1, desc="clips x models", disable=None) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        systems = [load_system(system) for system in (INPUT, *PEERS, arguments.model)]
+        description = {"name": name, "split": arguments.split, "snrs": SNRS}
+        results = evaluate(
+            systems, clips, arguments.output, description=description, jobs=arguments.jobs, progress=move
+        )
+    write_report(results, systems, clips, arguments.output)
+    if arguments.write:
+        write(results, Path(arguments.output))
+    print(markdown_table(results))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The arguments of the data: which datasets, in which shape, mixed and augmented how."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .specs import parse_specs
+
+
+SPEC_HELP = "a Hub id or a local folder, each optionally followed by ,config=… ,split=… ,revision=… ,weight=…"
+
+
+@dataclass
+class DataArguments:
+    """Which audio is used, and how.
+
+    Three shapes: clean speech and noise that are mixed on the fly (`speech_dataset` and `noise_dataset`), pairs of a
+    noisy and a clean recording, and stems (both: `dataset`).
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    speech_dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": f"Datasets of clean speech (the foreground): {SPEC_HELP}."}
+    )
+    noise_dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": f"Datasets of noise to mix it with: {SPEC_HELP}."}
+    )
+    dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": f"Datasets of pairs (noisy and clean) or of stems: {SPEC_HELP}."}
+    )
+    shape: Literal["auto", "pairs", "mixtures", "stems"] = field(
+        default="auto",
+        metadata={
+            "help": "pairs: a noisy and a clean column; mixtures: speech and noise, mixed on the fly; stems: a column "
+            "for every source; auto: found from the datasets given and their columns."
+        },
+    )
+    train_split: str = field(default="train", metadata={"help": "Split that trains."})
+    validation_split: str = field(default="validation", metadata={"help": "Split that validates."})
+    validation_dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": "Pairs or stems that validate; default: those of dataset."}
+    )
+    validation_speech_dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": "Speech that validates; default: speech_dataset."}
+    )
+    validation_noise_dataset: list[str] | str = field(
+        default_factory=list, metadata={"help": "Noise that validates; default: noise_dataset."}
+    )
+    validation_examples: int = field(default=128, metadata={"help": "Windows of the validation split."})
+
+    audio_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column that holds the speech, and the noise; default: 'audio', or the only one with audio."
+        },
+    )
+    noisy_column: str | None = field(
+        default=None, metadata={"help": "Column of a pair's noisy recording; default: the one named so."}
+    )
+    clean_column: str | None = field(
+        default=None, metadata={"help": "Column of a pair's clean recording; default: the one named so."}
+    )
+    mixture_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Stems: column of the whole mixture, needed where a source has no column; default: 'mixture'."
+        },
+    )
+    source_columns: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Stems: columns of a source, as in 'vocals=singer accompaniment=drums+bass'; default: the column "
+            "of the source's name, and for the last source everything else."
+        },
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read the training datasets while training, instead of downloading them first."},
+    )
+    shuffle_buffer: int = field(default=256, metadata={"help": "Clips that a streamed dataset is shuffled among."})
+    strict: bool = field(
+        default=False,
+        metadata={
+            "help": "Stop at a clip that is corrupt, empty, silent or of an impossible rate, instead of skipping it."
+        },
+    )
+
+    window_seconds: float = field(
+        default=2.0, metadata={"help": "Shortest length of a window that counts for the loss, in seconds."}
+    )
+    snr_low: float = field(default=-5.0, metadata={"help": "Mixtures: lowest signal-to-noise ratio, in dB."})
+    snr_high: float = field(default=20.0, metadata={"help": "Mixtures: highest signal-to-noise ratio, in dB."})
+    level_low: float = field(default=-40.0, metadata={"help": "Mixtures: lowest RMS level, in dBFS."})
+    level_high: float = field(default=-12.0, metadata={"help": "Mixtures: highest RMS level, in dBFS."})
+    clean_share: float = field(default=0.04, metadata={"help": "Mixtures: share of examples without noise."})
+    noise_only_share: float = field(default=0.04, metadata={"help": "Mixtures: share of examples without speech."})
+
+    augment: bool = field(
+        default=True, metadata={"help": "Augment the training examples; without it, all options below are off."}
+    )
+    speed_and_equalizer: bool = field(
+        default=True, metadata={"help": "Mixtures: random speed and equaliser for speech and noise."}
+    )
+    synthetic_noise_share: float = field(
+        default=0.12, metadata={"help": "Mixtures: share of noises that are coloured noise or mains hum."}
+    )
+    babble_share: float = field(
+        default=0.12, metadata={"help": "Mixtures: share of noises that are babble of 3 to 6 other voices."}
+    )
+    second_noise_share: float = field(default=0.25, metadata={"help": "Mixtures: share of examples with two noises."})
+    reverberation_share: float = field(
+        default=0.0, metadata={"help": "Share of examples whose foreground is put into a room."}
+    )
+    reverberation_low: float = field(default=0.1, metadata={"help": "Shortest reverberation time (RT60), in seconds."})
+    reverberation_high: float = field(default=0.8, metadata={"help": "Longest reverberation time (RT60), in seconds."})
+    band_limit_share: float = field(
+        default=0.0, metadata={"help": "Share of examples through a low-pass filter at 1.5 kHz or above."}
+    )
+    clipping_share: float = field(
+        default=0.0, metadata={"help": "Share of examples whose foreground was recorded too loud."}
+    )
+    remix_share: float = field(
+        default=0.0, metadata={"help": "Pairs and stems: share of examples whose sources come from different clips."}
+    )
+    gain_db: float = field(
+        default=0.0, metadata={"help": "Pairs and stems: most that a source is turned up or down at random, in dB."}
+    )
+
+    def names(self) -> list[str]:
+        """Hub ids and folders of the datasets that train."""
+        given = (self.dataset, self.speech_dataset, self.noise_dataset)
+        return list(dict.fromkeys(spec.name for specs in given for spec in parse_specs(specs)))
+
+    def __post_init__(self):
+        for low, high in (
+            ("snr_low", "snr_high"),
+            ("level_low", "level_high"),
+            ("reverberation_low", "reverberation_high"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low}={getattr(self, low)}: must not exceed {high}={getattr(self, high)}")
+        for name in vars(self):
+            if name.endswith("_share") and not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be from 0 to 1")
+        for name in ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
+        if self.gain_db < 0:
+            raise ValueError(f"gain_db={self.gain_db}: must be 0 or above")
+        if self.shape not in ("auto", "pairs", "mixtures", "stems"):
+            raise ValueError(f"shape={self.shape!r}: choose among auto, pairs, mixtures, stems")

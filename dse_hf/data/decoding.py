@@ -1,0 +1,199 @@
+"""A clip as it lies in a dataset, encoded → samples (C, T) at the model's rate."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from ..audio import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioError, AudioReader
+from ..augmentation import Waveform
+
+
+# Of clips longer than this, in seconds, only the part that is needed is decoded.
+LONG_CLIP = 60.0
+# Peaks below this (-100 dBFS, a tenth of a step of 16-bit audio) are silence.
+SILENCE = 1e-5
+
+
+class BadClipError(AudioError):
+    """A clip that cannot be used; `reason` is one of `REASONS`."""
+
+    REASONS = ("unreadable", "empty", "silent", "impossible sampling rate", "not finite", "unequal lengths")
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+
+
+class EncodedClip:
+    """An undecoded `datasets` audio item, opened.
+
+    Args:
+        item (`dict`, `str`, `bytes` or `None`): `bytes` or `path` (local, or a URL that `fsspec` opens), or `array`
+            (T,) or (C, T) and `sampling_rate`.
+
+    Attributes:
+        frames, rate (`int`): samples of a channel, and samples a second.
+
+    Raises:
+        BadClipError: it holds no audio, or no sample, or has an impossible sampling rate.
+    """
+
+    def __init__(self, item):
+        self._file = self._samples = None
+        if isinstance(item, dict) and item.get("array") is not None:
+            samples = np.asarray(item["array"], np.float32)
+            self._samples = samples.reshape(-1, samples.shape[-1]).T  # (T, C)
+            self.rate = int(item.get("sampling_rate") or 0)
+        else:
+            self._open(item)
+        self.frames = len(self._samples) if self._file is None else self._file.frames
+        if not MIN_SAMPLING_RATE <= self.rate <= MAX_SAMPLING_RATE:
+            raise BadClipError("impossible sampling rate", f"sampling rate of {self.rate} Hz")
+        if self.frames == 0:
+            raise BadClipError("empty", "holds no samples")
+
+    def _open(self, item) -> None:
+        content, path = _content_and_path(item)
+        if content is None and path is None:
+            raise BadClipError("empty", "has neither bytes nor a path")
+        if content is not None and len(content) == 0:
+            raise BadClipError("empty", "0 bytes")
+        try:
+            if content is None and "://" in path:
+                content = _fetch(path)
+            # libsndfile is much faster than AudioReader, which is made for long files.
+            self._file = soundfile.SoundFile(io.BytesIO(content) if content is not None else path)
+            self.rate = self._file.samplerate
+        except soundfile.SoundFileError:
+            self._read_other(content if content is not None else path)
+        except (OSError, MemoryError) as error:
+            raise BadClipError("unreadable", str(error)) from error
+
+    def _read_other(self, source: bytes | str) -> None:
+        try:
+            with AudioReader(source) as reader:
+                self.rate = reader.sampling_rate
+                blocks = list(reader)
+        except AudioError as error:
+            message = str(error).removeprefix("audio data: ")
+            raise BadClipError(_reason(message), message) from error
+        self._samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Waveform:
+        """Frames `start` to `stop`, (n, channels).
+
+        Raises:
+            BadClipError: the file is damaged or breaks off, or holds NaN or infinity.
+        """
+        stop = self.frames if stop is None else min(stop, self.frames)
+        if self._file is None:
+            samples = self._samples[start:stop]
+        else:
+            try:
+                self._file.seek(start)
+                samples = self._file.read(stop - start, dtype="float32", always_2d=True)
+            except (RuntimeError, MemoryError) as error:
+                raise BadClipError("unreadable", str(error)) from error
+            if len(samples) < stop - start:
+                raise BadClipError("unreadable", f"breaks off after {start + len(samples)} of {self.frames} samples")
+        if not np.isfinite(samples).all():
+            raise BadClipError("not finite", "holds NaN or infinity")
+        return samples
+
+
+def _content_and_path(item) -> tuple[bytes | None, str | None]:
+    if isinstance(item, (str, Path)):
+        return None, str(item)
+    if isinstance(item, (bytes, bytearray)):
+        return bytes(item), None
+    return (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None, None)
+
+
+def _fetch(url: str) -> bytes:
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        return file.read()
+
+
+def _reason(message: str) -> str:
+    for words, reason in (("sampling rate", "impossible sampling rate"), ("empty", "empty"), ("NaN", "not finite")):
+        if words in message:
+            return reason
+    return "unreadable"
+
+
+def clip_name(item, fallback: str) -> str:
+    """What a person knows the clip by: its path, or `fallback`."""
+    return _content_and_path(item)[1] or fallback
+
+
+def to_channels(samples: Waveform, channels: int) -> Waveform:
+    """(T, n) → (T, channels): mixed down, or repeated."""
+    if samples.shape[1] == channels:
+        return samples
+    return np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
+
+
+def decode_clip(item, sampling_rate: int, channels: int = 1) -> Waveform:
+    """An undecoded `datasets` audio item → samples (C, T) at `sampling_rate`.
+
+    Raises:
+        BadClipError: it holds no audio that can be used.
+    """
+    clip = EncodedClip(item)
+    return resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
+
+
+def resample(samples: Waveform, rate: int, sampling_rate: int) -> Waveform:
+    """(T, C) at `rate` → (T', C) at `sampling_rate`."""
+    return samples if rate == sampling_rate else soxr.resample(samples, rate, sampling_rate)
+
+
+def decode_stretch(clip: EncodedClip, start: int, length: int, sampling_rate: int, channels: int = 1) -> Waveform:
+    """Samples `start` to `start + length` of an opened clip, counted at `sampling_rate`, (C, length).
+
+    What is in front of the clip or behind it is silence. Only this stretch, and 50 ms around it, is decoded.
+    """
+    # Times that are whole samples at both rates: multiples of `step` at the clip's, of `grid` at the model's.
+    divisor = int(np.gcd(clip.rate, sampling_rate))
+    step, grid = clip.rate // divisor, sampling_rate // divisor
+    margin = -(-clip.rate // 20 // step) if step != grid else 0
+    first = max(0, start // grid - margin)
+    last = -(-(start + length) // grid) + margin
+    samples = clip.read(first * step, max(last * step, first * step))
+    samples = resample(to_channels(samples, channels), clip.rate, sampling_rate)
+    samples = samples[start - first * grid :][:length]
+    return np.pad(samples, ((0, length - len(samples)), (0, 0))).T
+
+
+def read_clip(clip: EncodedClip, sampling_rate: int, channels: int = 1, stretch: tuple | None = None) -> Waveform:
+    """An opened clip, (C, T).
+
+    Args:
+        stretch (`tuple` of `int` and `numpy.random.Generator`, *optional*): of a clip of more than a minute, give this
+            many samples from a random place.
+
+    Raises:
+        BadClipError: it is damaged, or silent from start to end.
+    """
+    if stretch is not None and clip.frames > LONG_CLIP * clip.rate:
+        length, rng = stretch
+        total = clip.frames * sampling_rate // clip.rate
+        start = int(rng.integers(max(total - length, 0) + 1))
+        waveform = decode_stretch(clip, start, length, sampling_rate, channels)
+        if not is_silent(waveform):
+            return waveform
+        whole = read_clip(clip, sampling_rate, channels)  # a pause, or all silent?
+        return whole[:, start : start + length]
+    waveform = resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
+    if is_silent(waveform):
+        raise BadClipError("silent", "silent from start to end")
+    return waveform
+
+
+def is_silent(waveform: Waveform) -> bool:
+    return waveform.size == 0 or float(np.abs(waveform).max()) < SILENCE

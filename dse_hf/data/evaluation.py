@@ -1,0 +1,133 @@
+"""Whole clips for evaluation: always the same, in the same order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..augmentation import Waveform, gain_for_snr
+from .arguments import DataArguments
+from .bad_clips import DataError, report_bad_clips
+from .clips import ClipCollection
+from .decoding import BadClipError
+from .parallel import ParallelCollection
+
+
+SNRS = (0.0, 5.0, 10.0, 15.0)
+
+
+@dataclass
+class Clip:
+    """A mixture and what it is made of.
+
+    Attributes:
+        name (`str`): of the file, or the row.
+        mixture (`np.ndarray` (C, T)): the input.
+        references (`np.ndarray` (K, C, T)): the sources, which sum to it.
+        attributes (`dict`): what is known of it: `snr` in dB, `kind` of noise, `speaker`, other columns.
+    """
+
+    name: str
+    mixture: Waveform
+    references: Waveform
+    attributes: dict = field(default_factory=dict)
+
+
+def evaluation_clips(
+    arguments: DataArguments,
+    split: str,
+    *,
+    sampling_rate: int,
+    sources: Sequence[str],
+    channels: int = 1,
+    limit: int | None = None,
+    snrs: Sequence[float] | None = None,
+) -> Iterator[Clip]:
+    """Whole clips of a split, the same ones every time.
+
+    Pairs and stems come as they are. Clean speech is mixed with noise, which goes on for as long as the speech:
+    every clip of speech at every SNR. The first ones already have all SNRs, so that `limit` keeps the variety.
+
+    Args:
+        arguments (`DataArguments`): the datasets; of `validation_*` and the others, the former.
+        split (`str`): for example `arguments.validation_split`.
+        sampling_rate, channels (`int`): of the clips.
+        sources (`Sequence[str]`): names of the K sources.
+        limit (`int`, *optional*): most clips.
+        snrs (`Sequence[float]`, *optional*, defaults to 0, 5, 10 and 15): in dB, for speech and noise.
+
+    Raises:
+        ValueError: the datasets cannot be used, or `snrs` were given for pairs or stems.
+    """
+    from .building import resolve_shape, validation_specs
+
+    specs = validation_specs(arguments)
+    if resolve_shape(arguments) == "mixtures":
+        speech, noise = (
+            [
+                ClipCollection(spec, split, sampling_rate, arguments.audio_column, channels, arguments.strict)
+                for spec in specs[name]
+            ]
+            for name in ("speech", "noise")
+        )
+        clips = _mixtures(speech, noise, SNRS if snrs is None else snrs)
+        collections = [*speech, *noise]
+    else:
+        if snrs is not None:
+            raise ValueError(f"snrs={list(snrs)}: pairs and stems have the SNR they were recorded at; leave it out")
+        collections = [
+            ParallelCollection(spec, split, arguments, sources, sampling_rate, channels) for spec in specs["dataset"]
+        ]
+        clips = _recordings(collections)
+    return _limited(clips, collections, limit)
+
+
+def _limited(clips: Iterator[Clip], collections: Sequence, limit: int | None) -> Iterator[Clip]:
+    given = 0
+    for clip in clips:
+        if limit is not None and given >= limit:
+            break
+        given += 1
+        yield clip
+    report_bad_clips(collections)
+    if given == 0 and (limit is None or limit > 0):
+        raise DataError(f"dataset {', '.join(str(item.spec) for item in collections)}: no clip can be used")
+
+
+def _recordings(collections: Sequence[ParallelCollection]) -> Iterator[Clip]:
+    for collection in collections:
+        for index in range(len(collection)):
+            try:
+                references = collection[index]
+            except BadClipError as error:
+                collection.bad_clips.add(error, collection.name(index), index)
+                continue
+            row = collection.dataset[index]
+            attributes = {name: value for name, value in row.items() if isinstance(value, (str, int, float))}
+            yield Clip(collection.name(index), references.sum(axis=0), references, attributes)
+
+
+def _mixtures(
+    speech: Sequence[ClipCollection], noise: Sequence[ClipCollection], snrs: Sequence[float]
+) -> Iterator[Clip]:
+    places = [(collection, index) for collection in speech for index in range(len(collection))]
+    for turn in range(len(snrs)):
+        for number, (collection, index) in enumerate(places):
+            snr = float(snrs[(number + turn) % len(snrs)])
+            try:
+                foreground = collection[index]
+            except BadClipError as error:
+                collection.bad_clips.add(error, collection.name(index), index)
+                continue
+            rng = np.random.default_rng((number, turn))
+            noises = noise[int(rng.integers(len(noise)))]
+            kind, background = noises.draw(foreground.shape[-1], rng, kinds_equally=True)
+            background = background * np.float32(gain_for_snr(foreground, background, snr))
+            references = np.stack([foreground, background])
+            mixture = references.sum(axis=0)
+            # What would clip is turned down together.
+            gain = np.float32(min(1.0, 0.99 / np.abs(mixture).max()))
+            attributes = {**collection.attributes(index), "snr": snr}
+            if isinstance(kind, str):
+                attributes["kind"] = kind
+            yield Clip(collection.name(index), mixture * gain, references * gain, attributes)

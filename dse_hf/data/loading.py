@@ -1,0 +1,164 @@
+"""Hub datasets and local folders → splits whose audio stays encoded, so that the loader's workers decode it."""
+
+import csv
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from .specs import DatasetSpec
+
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
+
+
+def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, columns: Collection[str] = ()):
+    """A split of a Hub dataset, or of a local folder.
+
+    Args:
+        spec (`str` or `DatasetSpec`): the dataset; a split in it goes before `split`.
+        split (`str`): the split.
+        streaming (`bool`): give a `datasets.IterableDataset`, which reads while it is iterated over.
+        columns (`Collection[str]`): columns that parallel recordings may have, see `read_folder`.
+
+    Returns:
+        `datasets.Dataset` or `datasets.IterableDataset`, with audio columns as `{"bytes", "path"}`.
+
+    Raises:
+        ValueError: no such dataset, configuration, split or revision; the message lists those there are.
+    """
+    spec = DatasetSpec.parse(spec)
+    split = spec.split or split
+    try:
+        dataset = _load(spec, split, streaming, columns)
+    except (ValueError, OSError, ImportError) as error:
+        raise ValueError(f"dataset {spec}, split {split!r}: {_one_line(error)}") from error
+    return keep_encoded(dataset)
+
+
+def _load(spec: DatasetSpec, split: str, streaming: bool, columns: Collection[str]):
+    from datasets import Dataset, load_dataset
+
+    folder = Path(spec.name)
+    if folder.is_dir():
+        if _is_saved(folder) or any(_is_saved(child) for child in folder.iterdir()):
+            dataset = _load_saved(folder, split)
+            return _stream(dataset) if streaming else dataset
+        rows = read_folder(folder, split, columns)
+        if rows:
+            return _stream(Dataset.from_list(rows)) if streaming else Dataset.from_list(rows)
+    return load_dataset(spec.name, spec.config, split=split, revision=spec.revision, streaming=streaming)
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether `Dataset.save_to_disk` wrote it."""
+    return (folder / "state.json").exists() or (folder / "dataset_dict.json").exists()
+
+
+def _load_saved(folder: Path, split: str):
+    from datasets import DatasetDict, load_from_disk
+
+    if not _is_saved(folder):
+        folder = folder / split
+        if not _is_saved(folder):
+            raise ValueError(f"no such folder; {folder.parent} has {_listed(_folders(folder.parent))}")
+    dataset = load_from_disk(str(folder))
+    if isinstance(dataset, DatasetDict):
+        if split not in dataset:
+            raise ValueError(f"no such split; it has {_listed(dataset)}")
+        return dataset[split]
+    return dataset
+
+
+def _stream(dataset):
+    return dataset.to_iterable_dataset(num_shards=max(1, min(len(dataset), 64)))
+
+
+def keep_encoded(dataset):
+    """Audio columns as bytes and path: they need neither torchcodec nor FFmpeg, and decode in the loader's workers."""
+    from datasets import Audio, IterableDataset
+
+    if isinstance(dataset, IterableDataset):
+        return dataset.decode(False) if dataset.features else dataset
+    for name, feature in dataset.features.items():
+        if isinstance(feature, Audio) or _holds_encoded_audio(feature):
+            dataset = dataset.cast_column(name, Audio(decode=False))
+    return dataset
+
+
+def _holds_encoded_audio(feature) -> bool:
+    return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+
+
+def audio_columns(dataset) -> list[str]:
+    """Names of the columns that hold audio, as far as the dataset's types tell."""
+    from datasets import Audio
+
+    features = dataset.features or {}
+    return [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, Audio)
+        or _holds_encoded_audio(feature)
+        or (isinstance(feature, dict) and "array" in feature)
+    ]
+
+
+def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list[dict]:
+    """Rows of a split of a local folder of audio files; none where it holds no audio files.
+
+    `<folder>/<split>/**/*.flac` give a row each, with a column `audio`, and the columns of a `metadata.csv` beside
+    them whose `file_name` names the file (the layout of `datasets`' audiofolder). With `columns`, a row is what was
+    recorded together: `<split>/noisy/a.wav` and `<split>/clean/a.wav` where a folder has the name of one of the
+    columns, else `<split>/song/vocals.wav` and `<split>/song/drums.wav`.
+    """
+    # Read here: the loader of `datasets` would want torchcodec even for undecoded files.
+    root = folder / split
+    files = _audio_files(root)
+    if not files:
+        others = [name for name in _folders(folder) if _audio_files(folder / name)]
+        if others:
+            raise ValueError(f"no such folder with audio; {folder} has {_listed(others)}")
+        return []
+    if columns:
+        return _parallel_rows(root, files, columns)
+    rows = [{"audio": {"bytes": None, "path": str(path)}} for path in files]
+    metadata = root / "metadata.csv"
+    if metadata.exists():
+        with open(metadata, encoding="utf-8", newline="") as file:
+            described = {str(root / row.pop("file_name")): row for row in csv.DictReader(file)}
+        empty = {column: None for row in described.values() for column in row}
+        rows = [{**row, **empty, **described.get(row["audio"]["path"], {})} for row in rows]
+    return rows
+
+
+def _parallel_rows(root: Path, files: list[Path], columns: Collection[str]) -> list[dict]:
+    parts = {path: path.relative_to(root).with_suffix("").parts for path in files}
+    if any(path[0] in columns for path in parts.values() if len(path) > 1):
+        return _rows({file: ("/".join(path[1:]), path[0]) for file, path in parts.items()})
+    return _rows({file: ("/".join(path[:-1]), path[-1]) for file, path in parts.items()})
+
+
+def _rows(places: dict[Path, tuple[str, str]]) -> list[dict]:
+    """File → (row, column); a row that lacks a column's file has an empty item there."""
+    columns = sorted({column for _, column in places.values()})
+    rows: dict[str, dict] = {}
+    for path, (row, column) in places.items():
+        empty = {"name": row, **{name: {"bytes": None, "path": None} for name in columns}}
+        rows.setdefault(row, empty)[column] = {"bytes": None, "path": str(path)}
+    return list(rows.values())
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,109 @@
+"""Clean speech and noise → mixtures, made on the fly."""
+
+import numpy as np
+
+from ..augmentation import Babble, ColouredNoise, MainsHum, RandomEqualizer, RandomSpeed, Waveform, gain_for_snr, rms
+from .arguments import DataArguments
+from .clips import ClipCollection, ClipPool
+from .effects import Effects, example
+from .epochs import EpochDataset
+
+
+class Mixer:
+    """Mixes speech with noise: level, SNR and augmentations are drawn from the arguments' ranges.
+
+    Args:
+        sampling_rate (`int`): in Hz.
+        length (`int`): samples T of an example.
+        arguments (`DataArguments`): ranges of SNR and level, shares, augmentation.
+    """
+
+    def __init__(self, sampling_rate: int, length: int, arguments: DataArguments):
+        self.length, self.arguments = length, arguments
+        self.speech_speed = self.noise_speed = self.speech_equalizer = self.noise_equalizer = None
+        if arguments.augment and arguments.speed_and_equalizer:
+            self.speech_speed, self.noise_speed = RandomSpeed(0.92, 1.09), RandomSpeed(0.7, 1.4)
+            self.speech_equalizer = RandomEqualizer(sampling_rate, bands=2, max_gain_db=6)
+            self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
+        self.synthetic_noises = (ColouredNoise(sampling_rate), MainsHum(sampling_rate))
+        self.babble = Babble(3, 6)
+        self.effects = Effects(sampling_rate, arguments)
+
+    def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
+        """An example with `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise.
+
+        Args:
+            speech, noise: collections of clips, with `fill` as `ClipCollection` has it.
+        """
+        arguments = self.arguments
+        foreground = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5)
+        if self.speech_equalizer is not None:
+            foreground = self.speech_equalizer(foreground, rng)
+        foreground = self.effects.foreground(foreground, rng)
+        background = self._noise(speech, noise, rng)
+        foreground, background = self.effects.sources(np.stack([foreground, background]), rng)
+        share = rng.uniform()
+        snr_db = rng.uniform(arguments.snr_low, arguments.snr_high)
+        background = background * gain_for_snr(foreground, background, snr_db)
+        if share < arguments.clean_share:
+            background = np.zeros_like(background)
+        elif share < arguments.clean_share + arguments.noise_only_share:
+            foreground = np.zeros_like(foreground)
+        sources = np.stack([foreground, background]).astype(np.float32)
+        level = 10 ** (rng.uniform(arguments.level_low, arguments.level_high) / 20)
+        return example(sources, level / max(rms(sources.sum(axis=0)), 1e-8))
+
+    def _noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
+        """One or two noises."""
+        background = self._one_noise(speech, noise, rng)
+        if self.arguments.augment and rng.uniform() < self.arguments.second_noise_share:
+            second = self._one_noise(speech, noise, rng)
+            background = background + second * gain_for_snr(background, second, rng.uniform(-5, 10))
+        return background
+
+    def _one_noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
+        """Synthetic, babble of other speakers, or recorded."""
+        synthetic_share, babble_share = self.arguments.synthetic_noise_share, self.arguments.babble_share
+        draw = rng.uniform() if self.arguments.augment else 1.0
+        if draw < synthetic_share:
+            synthetic = self.synthetic_noises[0 if rng.uniform() < 0.75 else 1](self.length, rng)
+            background = np.repeat(synthetic[None], speech.channels, axis=0)
+        elif draw < synthetic_share + babble_share:
+            return self.babble(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
+        else:
+            background = noise.fill(self.length, rng, speed=self.noise_speed, kinds_equally=True)
+        return background if self.noise_equalizer is None else self.noise_equalizer(background, rng)
+
+
+class SpeechNoiseMixtures(EpochDataset):
+    """Mixtures of one speaker with noise: example i depends on the seed, the epoch and i only, whatever the workers.
+
+    An example has `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise, which sum to it.
+
+    Args:
+        speech, noise (`ClipCollection` or `ClipPool`): of the same sampling rate and channels.
+        length (`int`): samples T of an example.
+        size (`int`): number of examples.
+        arguments (`DataArguments`): ranges of SNR and level, shares, augmentation.
+        seed (`int`): of all that is drawn.
+    """
+
+    def __init__(
+        self,
+        speech: ClipCollection | ClipPool,
+        noise: ClipCollection | ClipPool,
+        length: int,
+        size: int,
+        arguments: DataArguments,
+        seed: int = 0,
+    ):
+        super().__init__(size, seed, (*collections_of(speech), *collections_of(noise)))
+        self.speech, self.noise = speech, noise
+        self.mixer = Mixer(speech.sampling_rate, length, arguments)
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Waveform]:
+        return self.mixer(self.speech, self.noise, rng)
+
+
+def collections_of(clips: ClipCollection | ClipPool) -> list[ClipCollection]:
+    return clips.collections if isinstance(clips, ClipPool) else [clips]

@@ -1,0 +1,84 @@
+"""Dataset specs: `org/name,config=…,split=…,revision=…,weight=…`, or the same as a mapping in a recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset, and how much of it is taken when several are mixed.
+
+    Args:
+        name (`str`): Hub id, or a local folder.
+        config (`str`, *optional*): the dataset's configuration.
+        split (`str`, *optional*): used instead of the split that is asked for.
+        revision (`str`, *optional*): branch, tag or commit.
+        weight (`float`, *optional*, defaults to 1.0): share of the examples, relative to the other datasets'.
+
+    Raises:
+        ValueError: an empty name, or a weight that is not positive.
+    """
+
+    name: str
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if not self.name:
+            raise ValueError("dataset '': give a Hub id (org/name) or a folder")
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"weight={self.weight} of dataset {self.name!r}: must be a positive number")
+
+    def __str__(self) -> str:
+        parts = [f"{key}={getattr(self, key)}" for key in ("config", "revision") if getattr(self, key)]
+        return ",".join([self.name, *parts])
+
+    @classmethod
+    def parse(cls, value: "str | Path | Mapping | DatasetSpec") -> "DatasetSpec":
+        """Reads a spec from a string or a mapping.
+
+        Raises:
+            ValueError: a part that is no `key=value`, an unknown key, or a weight that is no number.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            return cls._from_mapping(dict(value), dict(value))
+        text = str(value)
+        if Path(text).exists():  # a folder's name may hold commas
+            return cls(text)
+        name, *parts = text.split(",")
+        given: dict = {"name": name.strip()}
+        for part in parts:
+            key, equals, content = part.partition("=")
+            if not equals:
+                raise ValueError(f"dataset {text!r}: {part!r} is no key=value; write it as in 'org/name,split=train'")
+            given[key.strip()] = content.strip()
+        return cls._from_mapping(given, text)
+
+    @classmethod
+    def _from_mapping(cls, given: dict, value) -> "DatasetSpec":
+        known = [field.name for field in fields(cls)]
+        for key in given:
+            if key not in known:
+                raise ValueError(f"dataset {value!r}: {key!r} is no key; choose among {', '.join(known)}")
+        if "name" not in given:
+            raise ValueError(f"dataset {value!r}: 'name' is missing; give a Hub id (org/name) or a folder")
+        try:
+            given["weight"] = float(given.get("weight", 1.0))
+        except (TypeError, ValueError):
+            raise ValueError(f"dataset {value!r}: weight={given['weight']!r} must be a number") from None
+        # YAML reads a revision or a config such as 2024 as a number.
+        return cls(**{key: part if key == "weight" or part is None else str(part) for key, part in given.items()})
+
+
+def parse_specs(value: "str | Mapping | DatasetSpec | Sequence | None") -> tuple[DatasetSpec, ...]:
+    """One spec or several; none for an empty value."""
+    if not value:
+        return ()
+    if isinstance(value, (str, Path, Mapping, DatasetSpec)):
+        value = [value]
+    return tuple(DatasetSpec.parse(item) for item in value)

@@ -1,0 +1,268 @@
+"""Measures systems on a dataset: scores of every clip, kept in a file from which an interrupted run goes on."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from transformers.utils import logging
+
+from . import __version__
+from .data import Clip
+from .evaluation_peers import PEERS, SeparationModel, System
+from .evaluation_summary import summarize
+from .evaluation_workers import Scoring, score_all
+from .metrics import available_metrics
+
+
+logger = logging.get_logger(__name__)
+
+RESULTS = "results.json"
+SAVE_SECONDS = 10.0  # between two writings of the file
+
+
+def evaluate(
+    systems: list[System],
+    clips: Callable[[], Iterable[Clip]],
+    output_dir,
+    *,
+    sampling_rate: int = 16000,
+    sources: list[str] | None = None,
+    description: dict | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    r"""
+    Scores every system on every clip and writes `results.json`, which a later run goes on from.
+
+        >>> systems = [load_system("input"), load_system("waveunet-speech-16khz")]
+        >>> results = evaluate(systems, lambda: evaluation_clips(arguments, "test"), "evaluation")
+        >>> results["models"]["waveunet-speech-16khz"]["mean"]["si_sdr_improvement"]
+
+    Scores that are there already are not computed again, if they are of the same version of the system. Those of
+    other systems in the file stay, and belong to the results.
+
+    Args:
+        systems (`list[System]`): see [`load_system`].
+        clips (`Callable`): gives the [`Clip`]s from the first one on, the same ones whenever it is called. Of
+            their attributes `snr`, `kind` and `speaker` are recorded. Where names come again, they are numbered.
+        output_dir (`str` or `os.PathLike`): made if needed.
+        sampling_rate (`int`, *optional*, defaults to 16000): of the clips, in Hz; scores are taken at it.
+        sources (`list[str]`, *optional*): names of the K references; by default [`common_sources`] of the systems.
+            PESQ, STOI, ESTOI and DNSMOS are taken of the first one, which is speech.
+        description (`dict`, *optional*): of the dataset, for the results; JSON.
+        jobs (`int`, *optional*, defaults to 1): processes. Torch's threads are divided among them.
+        progress (`Callable`, *optional*): called with the number of scored clips and their number in all, each
+            counted once per system.
+
+    Returns:
+        `dict`: what `results.json` has: `models` (name → `mean`, `median`, `interval`, `not_scored`, `groups`,
+        `other_sources`, see [`summarize`], and `clips`), `dataset`, `config`, `versions`, `hardware`.
+
+    Raises:
+        EvaluationError: a system failed on a clip.
+        ValueError: two systems of one name, or one without the sources; no clips, or of other shapes; the file has
+            scores on other clips.
+        KeyboardInterrupt: as ever; what is scored is in the file.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}: must be at least 1")
+    names = [system.name for system in systems]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"model {repeated[0]!r}: given twice; leave one out")
+    sources = sources or common_sources(systems)
+    for system in systems:
+        system.check_sources(sources)
+    metrics = available_metrics(sampling_rate)
+    dataset = {**(description or {}), **_describe(distinct(clips()), sampling_rate, sources)}
+    store = _Results(Path(output_dir) / RESULTS, dataset, metrics)
+    missing = store.prepare(systems)
+    done, total = len(systems) * dataset["clips"] - sum(map(len, missing.values())), len(systems) * dataset["clips"]
+    tasks = (
+        (system, clip)
+        for clip in (distinct(clips()) if any(missing.values()) else ())
+        for system in systems
+        if clip.name in missing[system.name]
+    )
+    try:
+        jobs = min(jobs, max(1, total - done))
+        for name, record in score_all(tasks, systems, Scoring(sampling_rate, sources, metrics), jobs):
+            store.add(name, record)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    finally:
+        store.save()
+    return store.complete()
+
+
+def common_sources(systems: list[System]) -> list[str]:
+    """Names of the sources of the first model among them; foreground and background, if there is none."""
+    models = [system.model for system in systems if isinstance(system, SeparationModel)]
+    return list(models[0].config.sources) if models else ["foreground", "background"]
+
+
+def common_channels(systems: list[System]) -> int:
+    """Channels that the models among them separate together: the most of any; 1, if there is none."""
+    return max((system.model.config.channels for system in systems if isinstance(system, SeparationModel)), default=1)
+
+
+def distinct(clips: Iterable[Clip]) -> Iterator[Clip]:
+    """The clips, with a number after a name that came before: `speech.wav`, `speech.wav #2`."""
+    names = set()
+    for clip in clips:
+        name, number = clip.name, 1
+        while name in names:
+            number += 1
+            name = f"{clip.name} #{number}"
+        names.add(name)
+        yield replace(clip, name=name)
+
+
+def fingerprint(clip: Clip) -> str:
+    """Hash of a clip's audio, to the bit."""
+    digest = hashlib.sha256()
+    for samples in (clip.mixture, clip.references):
+        digest.update(f"{samples.shape}".encode())
+        digest.update(np.ascontiguousarray(samples, "<f4"))
+    return digest.hexdigest()[:16]
+
+
+def _describe(clips: Iterable[Clip], sampling_rate: int, sources: list[str]) -> dict:
+    """What the clips are: number, length, names and a fingerprint of them all."""
+    digest, names, samples = hashlib.sha256(f"{sampling_rate} {sources}".encode()), [], 0
+    for clip in clips:
+        shape = (len(sources), *clip.mixture.shape)
+        if clip.mixture.ndim != 2 or clip.references.shape != shape or clip.mixture.size == 0:
+            raise ValueError(
+                f"clip {clip.name!r}: a mixture of shape {clip.mixture.shape} with references of shape "
+                f"{clip.references.shape}; they must be (channels, samples) and ({len(sources)}, channels, samples)"
+            )
+        digest.update(f"{clip.name} {fingerprint(clip)}".encode())
+        names.append(clip.name)
+        samples += clip.mixture.shape[-1]
+    if not names:
+        raise ValueError("the dataset has no clips; name another split")
+    return {
+        "clips": len(names),
+        "seconds": round(samples / sampling_rate, 3),
+        "sampling_rate": sampling_rate,
+        "sources": sources,
+        "fingerprint": digest.hexdigest()[:16],
+        "names": names,
+    }
+
+
+class _Results:
+    """The file of results, and what is to be added to it."""
+
+    def __init__(self, path: Path, dataset: dict, metrics: list[str]):
+        self.path, self.metrics, self.order = path, metrics, dataset.pop("names")
+        self.models: dict[str, dict] = {}
+        self.saved_at, self.changed = time.monotonic(), False
+        recorded = self._read()
+        if recorded is not None:
+            other = recorded["dataset"]
+            if other["fingerprint"] != dataset["fingerprint"]:
+                raise ValueError(
+                    f"{path}: has scores on other clips ({other['clips']} with fingerprint {other['fingerprint']}; "
+                    f"these are {dataset['clips']} with {dataset['fingerprint']}); give another output folder"
+                )
+            self.models = recorded["models"]
+        self.header = {
+            "config": {"metrics": metrics, "speech_metrics_of": dataset["sources"][0]},
+            "dataset": dataset,
+            "versions": _versions(),
+            "hardware": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        }
+
+    def _read(self) -> dict | None:
+        if not self.path.exists():
+            return None
+        try:
+            recorded = json.loads(self.path.read_text(encoding="utf-8"))
+            recorded["models"], recorded["dataset"]["fingerprint"], recorded["dataset"]["clips"]
+            return recorded
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self.path}: is damaged, or no results; delete it, or give another folder") from error
+
+    def prepare(self, systems: list[System]) -> dict[str, set[str]]:
+        """Makes room for the systems' scores. Returns the names of the clips that each has no scores of."""
+        missing = {}
+        for system in systems:
+            entry = self.models.get(system.name)
+            if entry is not None and entry["version"] != system.version:
+                logger.warning(f"model {system.name!r}: has changed since it was scored; its scores are taken anew")
+                entry = None
+            # Of today's metrics: a package may have been installed since.
+            kept = [
+                record
+                for record in (entry["clips"] if entry else ())
+                if set(self.metrics) == set(next(iter(record["scores"].values())))
+            ]
+            missing[system.name] = set(self.order) - {record["name"] for record in kept}
+            if missing[system.name]:
+                self.models[system.name] = {"version": system.version, "clips": kept}
+        return missing
+
+    def add(self, name: str, record: dict) -> None:
+        self.models[name]["clips"].append(record)
+        self.changed = True
+        if time.monotonic() - self.saved_at > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Writes what there is, under a temporary name first."""
+        if self.changed:
+            self._write({"models": self.models, **self.header})
+
+    def complete(self) -> dict:
+        """Adds what the scores come to, to every system that has them all. Writes and returns the results."""
+        for name, entry in self.models.items():
+            records = sorted(entry["clips"], key=lambda record: self.order.index(record["name"]))
+            if len(records) == len(self.order):
+                summary = summarize(records, self.header["dataset"]["sources"])
+                self.models[name] = {"version": entry["version"], **summary, "clips": records}
+        results = {"models": self.models, **self.header}
+        self._write(results)
+        return results
+
+    def _write(self, results: dict) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f"{self.path.name}.part")
+        part.write_text(to_json(results), encoding="utf-8")
+        os.replace(part, self.path)
+        self.saved_at, self.changed = time.monotonic(), False
+
+
+def to_json(results: dict) -> str:
+    """The results as JSON with a line for each clip."""
+    return _indented(results, levels=4) + "\n"
+
+
+def _indented(value, levels: int, margin: str = "\n") -> str:
+    if levels == 0 or not value or not isinstance(value, (dict, list)):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    inner = margin + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {_indented(item, levels - 1, inner)}" for key, item in value.items()]
+        return f"{{{inner}{f',{inner}'.join(items)}{margin}}}"
+    return f"[{inner}{f',{inner}'.join(_indented(item, levels - 1, inner) for item in value)}{margin}]"
+
+
+def _versions() -> dict[str, str]:
+    """Of what the scores depend on, as far as it is installed."""
+    packages = ["torch", "transformers", "numpy", "soxr", "torchmetrics", "pesq", "pystoi", "speechmos"]
+    versions = {"dse-hf": __version__, "python": platform.python_version()}
+    for package in [*packages, *(peer.package for peer in PEERS.values())]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

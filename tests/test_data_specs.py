@@ -1,0 +1,81 @@
+import re
+
+import pytest
+from transformers import HfArgumentParser
+
+from dse_hf.data import DataArguments, DatasetSpec, parse_specs
+
+
+@pytest.mark.parametrize(
+    ("value", "spec"),
+    [
+        ("org/name", DatasetSpec("org/name")),
+        (
+            "org/name,config=en,split=train[:90%],revision=v1,weight=0.5",
+            DatasetSpec("org/name", "en", "train[:90%]", "v1", 0.5),
+        ),
+        ({"name": "org/name", "weight": 2, "revision": 2024}, DatasetSpec("org/name", revision="2024", weight=2.0)),
+    ],
+)
+def test_a_spec_is_a_string_or_a_mapping(value, spec):
+    assert DatasetSpec.parse(value) == spec
+
+
+def test_a_folder_may_have_commas(tmp_path):
+    folder = tmp_path / "a,weight=2"
+    folder.mkdir()
+    assert DatasetSpec.parse(str(folder)) == DatasetSpec(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("org/name,train", "'train' is no key=value"),
+        ("org/name,subset=en", "'subset' is no key; choose among name, config, split, revision, weight"),
+        ("org/name,weight=much", "weight='much' must be a number"),
+        ("org/name,weight=0", "weight=0.0 of dataset 'org/name': must be a positive number"),
+        ({"config": "en"}, "'name' is missing"),
+        (",split=train", "give a Hub id"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named(value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DatasetSpec.parse(value)
+
+
+def test_none_one_or_several_specs():
+    assert parse_specs([]) == parse_specs(None) == parse_specs("") == ()
+    assert parse_specs("a") == parse_specs(["a"]) == (DatasetSpec("a"),)
+    assert [spec.weight for spec in parse_specs(["a,weight=3", {"name": "b"}])] == [3, 1]
+
+
+def test_arguments_come_from_the_command_line():
+    parser = HfArgumentParser(DataArguments)
+    argv = "--dataset a,weight=2 b --shape pairs --noisy_column in --streaming --source_columns x=y --snr_low -3"
+    (arguments,) = parser.parse_args_into_dataclasses(argv.split())
+    assert arguments.dataset == ["a,weight=2", "b"] and arguments.shape == "pairs" and arguments.streaming
+    assert (arguments.noisy_column, arguments.source_columns, arguments.snr_low) == ("in", ["x=y"], -3)
+    assert arguments.names() == ["a", "b"]
+
+
+def test_every_argument_has_a_help_text():
+    from dataclasses import fields
+
+    for field in fields(DataArguments):
+        assert len(field.metadata["help"]) > 15 and field.metadata["help"].endswith("."), field.name
+    assert "--babble_share" in HfArgumentParser(DataArguments).format_help()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"snr_low": 5, "snr_high": 0}, "snr_low=5: must not exceed snr_high=0"),
+        ({"babble_share": 1.5}, "babble_share=1.5: must be from 0 to 1"),
+        ({"window_seconds": 0}, "window_seconds=0: must be above 0"),
+        ({"gain_db": -1}, "gain_db=-1: must be 0 or above"),
+        ({"shape": "pair"}, "shape='pair': choose among"),
+    ],
+)
+def test_numbers_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        DataArguments(**options)
