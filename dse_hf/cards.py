@@ -81,6 +81,7 @@ def render_card(
     text: str | None = None,
 ) -> str:
     """The card as [`write_card`] writes it; `text` is used instead of any card that there is."""
+    import yaml
     from huggingface_hub import ModelCard
 
     folder = Path(folder)
@@ -103,10 +104,10 @@ def render_card(
         _complete_metadata(card.data, config, scores, base_model, datasets, license, name)
         body = _without_dead_links(fill(card.text, regions), folder)
         return ModelCard(f"---\n{card.data.to_yaml()}\n---\n{body}").content
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{folder / CARD}: its metadata are not valid ({reason}); correct the lines at its top"
+            f"{folder.resolve().name}/{CARD}: its metadata are not valid ({reason}); correct the lines at its top"
         ) from error
 
 

@@ -1,7 +1,9 @@
 """`dse-hf publish`: what the user gives and what the user sees. The work is done in `publishing.py`."""
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 
 from .cli_separate import FAILURE, complain
 
@@ -22,24 +24,18 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def publish(args: argparse.Namespace) -> int:
-    from huggingface_hub.utils import disable_progress_bars
-    from transformers.utils import logging
-
     from .publishing import publish_model, publish_space
 
-    logging.set_verbosity_error()  # what the user has to know is in the exceptions
-    logging.disable_progress_bar()
-    if args.quiet or not sys.stderr.isatty():
-        disable_progress_bars()
     try:
-        publication = (publish_space if args.space else publish_model)(
-            args.folder,
-            args.repo_id,
-            private=args.private,
-            revision=args.revision,
-            dry_run=args.dry_run,
-            progress=None if args.quiet else _say,
-        )
+        with _quiet_libraries(args.quiet):
+            publication = (publish_space if args.space else publish_model)(
+                args.folder,
+                args.repo_id,
+                private=args.private,
+                revision=args.revision,
+                dry_run=args.dry_run,
+                progress=None if args.quiet else _say,
+            )
     except (ValueError, OSError) as error:
         complain(error)
         return FAILURE
@@ -50,6 +46,26 @@ def publish(args: argparse.Namespace) -> int:
         done = f"{len(publication.files)} files, {_megabytes(size)}" if publication.changed else "nothing has changed"
         print(f"{publication.repo_id}: {done}, commit {publication.commit[:7]}\n  {publication.url}")
     return 0
+
+
+@contextlib.contextmanager
+def _quiet_libraries(quiet: bool) -> Iterator[None]:
+    """What the user has to know is in the exceptions; bars are for who watches an upload."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging
+
+    verbosity, hidden = logging.get_verbosity(), are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if quiet or not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+        if not hidden:
+            enable_progress_bars()
 
 
 def _show(publication) -> None:

@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from transformers.utils import logging
@@ -52,7 +52,7 @@ def evaluate(
     Args:
         systems (`list[System]`): see [`load_system`].
         clips (`Callable`): gives the [`Clip`]s from the first one on, the same ones whenever it is called. Of
-            their attributes `snr`, `kind` and `speaker` are recorded. Where names come again, they are numbered.
+            their attributes `snr`, `kind` and `speaker` are recorded, and of their names the last folder and file.
         output_dir (`str` or `os.PathLike`): made if needed.
         sampling_rate (`int`, *optional*, defaults to 16000): of the clips, in Hz; scores are taken at it.
         sources (`list[str]`, *optional*): names of the K references; by default [`common_sources`] of the systems.
@@ -116,13 +116,14 @@ def common_channels(systems: list[System]) -> int:
 
 
 def distinct(clips: Iterable[Clip]) -> Iterator[Clip]:
-    """The clips, with a number after a name that came before: `speech.wav`, `speech.wav #2`."""
+    """The clips by file and last folder, numbered where a name comes again: `test/a.wav`, `test/a.wav #2`."""
     names = set()
     for clip in clips:
-        name, number = clip.name, 1
+        stem = "/".join(PurePath(clip.name).parts[-2:])
+        name, number = stem, 1
         while name in names:
             number += 1
-            name = f"{clip.name} #{number}"
+            name = f"{stem} #{number}"
         names.add(name)
         yield replace(clip, name=name)
 
@@ -165,18 +166,19 @@ class _Results:
     """The file of results, and what is to be added to it."""
 
     def __init__(self, path: Path, dataset: dict, metrics: list[str]):
-        self.path, self.metrics, self.order = path, metrics, dataset.pop("names")
+        self.path, self.metrics = path, metrics
+        self.order = {name: position for position, name in enumerate(dataset.pop("names"))}
         self.models: dict[str, dict] = {}
         self.saved_at, self.changed = time.monotonic(), False
-        recorded = self._read()
-        if recorded is not None:
-            other = recorded["dataset"]
+        self.recorded = self._read()
+        if self.recorded is not None:
+            other = self.recorded["dataset"]
             if other["fingerprint"] != dataset["fingerprint"]:
                 raise ValueError(
                     f"{path}: has scores on other clips ({other['clips']} with fingerprint {other['fingerprint']}; "
                     f"these are {dataset['clips']} with {dataset['fingerprint']}); give another output folder"
                 )
-            self.models = recorded["models"]
+            self.models = self.recorded["models"]
         self.header = {
             "config": {"metrics": metrics, "speech_metrics_of": dataset["sources"][0]},
             "dataset": dataset,
@@ -189,7 +191,9 @@ class _Results:
             return None
         try:
             recorded = json.loads(self.path.read_text(encoding="utf-8"))
-            recorded["models"], recorded["dataset"]["fingerprint"], recorded["dataset"]["clips"]
+            for key in ("models", "versions", "hardware"):
+                recorded[key]
+            recorded["dataset"]["fingerprint"], recorded["dataset"]["clips"]
             return recorded
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{self.path}: is damaged, or no results; delete it, or give another folder") from error
@@ -211,6 +215,8 @@ class _Results:
             missing[system.name] = set(self.order) - {record["name"] for record in kept}
             if missing[system.name]:
                 self.models[system.name] = {"version": system.version, "clips": kept}
+        if self.recorded and not any(missing.values()):  # what is there was not made with today's
+            self.header.update((key, self.recorded[key]) for key in ("versions", "hardware"))
         return missing
 
     def add(self, name: str, record: dict) -> None:
@@ -227,7 +233,7 @@ class _Results:
     def complete(self) -> dict:
         """Adds what the scores come to, to every system that has them all. Writes and returns the results."""
         for name, entry in self.models.items():
-            records = sorted(entry["clips"], key=lambda record: self.order.index(record["name"]))
+            records = sorted(entry["clips"], key=lambda record: self.order[record["name"]])
             if len(records) == len(self.order):
                 summary = summarize(records, self.header["dataset"]["sources"])
                 self.models[name] = {"version": entry["version"], **summary, "clips": records}

@@ -1,5 +1,7 @@
 """Scores of clips, taken in this process or in others."""
 
+import contextlib
+import math
 import pickle
 import signal
 from collections.abc import Iterator
@@ -46,12 +48,13 @@ class Scoring:
 
 def recorded_attributes(clip: Clip) -> dict:
     """What the results have of a clip's attributes: a dataset may have any columns."""
-    known = {name: clip.attributes.get(name) for name in ("snr", "kind", "speaker")}
-    try:
-        known["snr"] = float(known["snr"])  # a CSV file has text only
-    except (TypeError, ValueError):
-        known["snr"] = None
-    return {name: value for name, value in known.items() if value is not None}
+    known = {name: clip.attributes[name] for name in ("kind", "speaker") if name in clip.attributes}
+    known = {name: value for name, value in known.items() if isinstance(value, (str, int))}
+    with contextlib.suppress(TypeError, ValueError):
+        snr = float(clip.attributes.get("snr"))  # a CSV file has text only
+        if math.isfinite(snr):
+            known["snr"] = snr
+    return known
 
 
 def score_all(tasks: Iterator, systems: list[System], scoring: Scoring, jobs: int) -> Iterator[tuple[str, dict]]:

@@ -266,17 +266,16 @@ def add_commit_routes(app: FastAPI, store: Store, url: str) -> None:
         return {"success": True, "commitOid": made.id, "commitUrl": f"{url}/{prefix}{repo.id}/commit/{made.id}"}
 
     async def batch(request: Request):
-        store.find(request, write=True)
-        answers = []
+        repo, answers = store.find(request, write=True), []
         for wanted in (await request.json())["objects"]:
-            upload = {"href": f"{url}/lfs-upload/{wanted['oid']}?size={wanted['size']}"}
+            upload = {"href": f"{url}/lfs-upload/{repo.id}/{wanted['oid']}?size={wanted['size']}"}
             missing = not (store.blobs / wanted["oid"]).exists()
             answers.append({**wanted, **({"actions": {"upload": upload}} if missing else {})})
         return {"transfer": "basic", "objects": answers}
 
     add_for_all_kinds(app, "POST", ".git/info/lfs/objects/batch", batch)
 
-    @app.put("/lfs-upload/{key}")
+    @app.put("/lfs-upload/{owner}/{name}/{key}")
     async def upload(request: Request, key: str, size: int):
         content = await request.body()
         if len(content) != size or hashlib.sha256(content).hexdigest() != key:

@@ -1,7 +1,20 @@
 import numpy as np
 import pytest
 
-from dse_hf.augmentation import ColouredNoise, MainsHum, RandomEqualizer, RandomSpeed, gain_for_snr, rms
+from dse_hf.augmentation import (
+    Babble,
+    BandLimit,
+    Clipping,
+    ColouredNoise,
+    MainsHum,
+    RandomEqualizer,
+    RandomGain,
+    RandomSpeed,
+    Reverberation,
+    gain_for_snr,
+    remix,
+    rms,
+)
 
 
 @pytest.fixture
@@ -57,3 +70,92 @@ def test_hum_is_made_of_harmonics(rng):
     spectrum = np.abs(np.fft.rfft(hum))
     fundamental = spectrum[40:70].argmax() + 40
     assert rms(hum) == pytest.approx(1, rel=1e-5) and fundamental in range(49, 62)
+
+
+def test_babble_has_voices_of_equal_level(rng):
+    numbers = set()
+    for _ in range(30):
+        # Voices that do not overlap, of very different levels.
+        voices = iter(np.diag([0.01, 0.1, 1, 10, 100, 1000]).astype(np.float32))
+        babble = Babble(3, 6)(voices.__next__, rng)
+        heard = babble[babble != 0]
+        np.testing.assert_allclose(heard, heard[0])
+        numbers.add(len(heard))
+    assert numbers == {3, 4, 5, 6}
+    assert np.isfinite(Babble()(lambda: np.zeros(10, np.float32), rng)).all()
+
+
+def test_gain_stays_in_its_range(rng):
+    gains = [20 * np.log10(RandomGain(6)(np.ones((2, 3), np.float32), rng)) for _ in range(50)]
+    assert all(np.ptp(gain) == 0 for gain in gains)
+    assert -6.001 < np.min(gains) < -4 and 4 < np.max(gains) < 6.001
+
+
+def test_reverberation_decays_in_its_time_and_keeps_level_and_place(rng):
+    click = np.zeros((2, 16000), np.float32)
+    click[:, 1000] = 0.5
+    wet = Reverberation(16000, 0.4, 0.4, distance_db=(0, 0))(click, rng)
+    assert wet.shape == click.shape and wet.dtype == np.float32
+    assert rms(wet) == pytest.approx(rms(click), rel=1e-5)
+    assert np.abs(wet[:, :1000]).max() < 1e-6 and (np.abs(wet).argmax(axis=1) == 1000).all()
+    assert not np.array_equal(wet[0], wet[1])
+    # Schroeder's backward integral of the tail: 60 dB in 0.4 s.
+    energy = np.cumsum(np.square(wet[0, 1001:8000], dtype=np.float64)[::-1])[::-1]
+    decay = 10 * np.log10(energy[1600] / energy[4800])  # over 0.2 s
+    assert decay == pytest.approx(30, abs=2)
+    # As much energy in the reverberation as in the direct sound.
+    assert np.square(wet[0, 1001:]).sum() == pytest.approx(wet[0, 1000] ** 2, rel=0.05)
+
+
+def test_band_limit_is_a_low_pass_filter_for_all_sources_alike(rng):
+    noise = rng.normal(size=(2, 1, 16000)).astype(np.float32)
+    high_shares = []
+    for _ in range(10):
+        limited = BandLimit(16000, low=1500)(noise, rng)
+        power = np.abs(np.fft.rfft(limited)) ** 2 / np.abs(np.fft.rfft(noise)) ** 2
+        assert power[..., 20:1000].mean() == pytest.approx(1, abs=0.1)
+        np.testing.assert_allclose(power[0, 0, 20:-20].mean(), power[1, 0, 20:-20].mean(), rtol=0.1)
+        high_shares.append(power[..., 7000:].mean())
+    assert min(high_shares) < 0.001 and max(high_shares) > 0.01
+
+
+def test_clipping_cuts_off_peaks_only(rng):
+    tone = np.sin(np.arange(1000) * 0.05).astype(np.float32)
+    ceilings = []
+    for _ in range(20):
+        clipped = Clipping(max_db=12)(tone, rng)
+        ceiling = np.abs(clipped).max()
+        np.testing.assert_array_equal(clipped, np.clip(tone, -ceiling, ceiling))
+        ceilings.append(20 * np.log10(ceiling))
+    assert -12.01 <= min(ceilings) < -6 and -6 < max(ceilings) <= 0.01
+
+
+def test_remix_takes_a_source_of_each_clip():
+    windows = [np.full((3, 1, 4), index) + 10 * np.arange(3)[:, None, None] for index in range(3)]
+    np.testing.assert_array_equal(remix(windows)[:, 0, 0], [0, 11, 22])
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        RandomSpeed(0.9, 1.1),
+        RandomEqualizer(16000),
+        RandomGain(6),
+        Reverberation(16000),
+        BandLimit(16000),
+        Clipping(),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 400), (2, 400), (3, 2, 400)])
+def test_silence_stays_silence_and_channels_stay_channels(rng, augmentation, shape):
+    silence = augmentation(np.zeros(shape, np.float32), rng)
+    assert silence.shape[:-1] == shape[:-1] and silence.dtype == np.float32 and not silence.any()
+    found = augmentation(np.ones(shape, np.float32), np.random.default_rng(3))
+    np.testing.assert_array_equal(found, augmentation(np.ones(shape, np.float32), np.random.default_rng(3)))
+
+
+def test_speed_changes_all_channels_alike(rng):
+    tone = np.sin(np.arange(1000) * 0.1).astype(np.float32)
+    stereo = RandomSpeed(1.2, 1.2)(np.stack([tone, -tone]), rng)
+    np.testing.assert_array_equal(stereo[0], RandomSpeed(1.2, 1.2)(tone, rng))
+    np.testing.assert_array_equal(stereo[0], -stereo[1])

@@ -129,3 +129,70 @@ def test_only_clips_of_one_speaker_follow_each_other(folder):
             spectrum[round(w / (2 * np.pi) * 8001) + np.arange(-30, 31)].max() for w in (0.05, 0.15, 0.3)
         )
         assert min(low, max(middle, high)) < 0.05 * max(low, middle, high)
+
+
+def test_the_snr_stays_exact_with_every_augmentation_on(folder):
+    options = {"snr_low": 5, "snr_high": 5, "clean_share": 0, "noise_only_share": 0}
+    shares = {"reverberation_share": 1.0, "band_limit_share": 1.0, "clipping_share": 1.0}
+    plain = [example["input_values"].tobytes() for example in mixtures(folder, **options)]
+    for example, without in zip(mixtures(folder, **options, **shares), plain):
+        speech, noise = example["labels"]
+        assert 20 * np.log10(rms(speech) / rms(noise)) == pytest.approx(5, abs=1e-3)
+        np.testing.assert_allclose(example["labels"].sum(axis=0), example["input_values"], atol=1e-6)
+        assert np.abs(example["input_values"]).max() <= 1
+        assert example["input_values"].tobytes() != without
+
+
+def test_without_augmentation_the_new_ones_are_off_too(folder):
+    shares = {"reverberation_share": 1.0, "band_limit_share": 1.0, "clipping_share": 1.0, "babble_share": 0.88}
+    plain, off = mixtures(folder, augment=False), mixtures(folder, augment=False, **shares)
+    for example, other in zip(plain, off):
+        np.testing.assert_array_equal(example["input_values"], other["input_values"])
+
+
+def test_what_would_clip_is_turned_down_with_its_sources(folder):
+    peaks = []
+    for example in mixtures(folder, level_low=0, level_high=0):
+        np.testing.assert_allclose(example["labels"].sum(axis=0), example["input_values"], atol=1e-6)
+        peaks.append(max(np.abs(example["labels"]).max(), np.abs(example["input_values"]).max()))
+    assert np.allclose(peaks, 0.99, atol=1e-6)
+
+
+def test_stereo_mixtures(folder):
+    speech, noise = (ClipCollection(str(folder / name), "train", 16000, channels=2) for name in ("speech", "noise"))
+    for example in SpeechNoiseMixtures(speech, noise, 4000, 12, DataArguments("", "", reverberation_share=0.5)):
+        assert example["labels"].shape == (2, 2, 4000) and np.isfinite(example["labels"]).all()
+
+
+def test_datasets_of_speech_and_noise_are_mixed_by_weight(folder):
+    from dse_hf.data import build_training_set
+    from tests.clips import config
+
+    speech = [f"{folder / 'speech'},weight=3", str(folder / "noise")]  # tones, or noise
+    options = {"clean_share": 1.0, "noise_only_share": 0.0, "augment": False, "window_seconds": 0.1}
+    training = build_training_set(DataArguments(speech, str(folder / "noise"), **options), config(), examples=100)
+    flatness = [np.abs(np.fft.rfft(x["labels"][0, 0])) for x in training]
+    tones = np.mean([np.sort(spectrum)[-3:].sum() > 0.2 * spectrum.sum() for spectrum in flatness])
+    assert 0.6 < tones < 0.9 and len(build_training_set(DataArguments(speech, str(folder / "noise")), config())) == 12
+
+
+def test_speech_and_noise_are_two_sources(folder):
+    from dse_hf.data import build_training_set
+    from tests.clips import config
+
+    with pytest.raises(ValueError, match="two sources, not a, b, c; give stems"):
+        build_training_set(DataArguments(str(folder), str(folder)), config(("a", "b", "c")))
+
+
+def test_a_stretch_of_a_long_clip(folder, tmp_path, monkeypatch):
+    """Only what is needed of a long recording is decoded, and a pause in it is no silent clip."""
+    from dse_hf.data import decoding
+
+    monkeypatch.setattr(decoding, "LONG_CLIP", 0.5)
+    (tmp_path / "train").mkdir()
+    samples = np.zeros(160000)
+    samples[80000:] = 0.25
+    soundfile.write(tmp_path / "train" / "long.wav", samples, 16000)
+    clips = ClipCollection(str(tmp_path), "train", 16000)
+    levels = {float(level) for seed in range(20) for level in clips.fill(800, np.random.default_rng(seed)).ravel()}
+    assert levels == {0.0, 0.25} and clips.bad_clips.count == 0

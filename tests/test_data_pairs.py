@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -243,3 +245,26 @@ def test_paths_arrays_and_bytes_are_audio(tmp_path):
         {"array": [0.5] * 100, "sampling_rate": RATE},
     ):
         np.testing.assert_array_equal(decode_clip(audio, RATE), expected)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("metadata", ["csv", "jsonl"])
+def test_repositories_of_audio_files(tmp_path, streaming, metadata):
+    """As `datasets`' audiofolder has them: a file for every clip, and a list that says which belong together."""
+    folder = tmp_path / "data" / "train"
+    rows = []
+    for index in range(3):
+        for name in ("a", "b"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}{index}.wav").write_bytes(encoded(constant((index + 1) * (0.2 if name == "a" else 0.1))))
+        rows.append({"noisy_file_name": f"a{index}.wav", "clean_file_name": f"b{index}.wav", "speaker": "p1"})
+    if metadata == "csv":
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    (folder / f"metadata.{metadata}").write_text("\n".join(lines))
+    training = build_training_set(arguments(tmp_path, streaming=streaming), config())
+    levels = sorted(round(float(example["input_values"].max()), 3) for example in training)
+    assert levels == [0.2, 0.4, 0.6]
+    with pytest.raises(ValueError, match=r"split 'dev': .*train"):
+        build_training_set(arguments(tmp_path, streaming=streaming, train_split="dev"), config())

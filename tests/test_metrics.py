@@ -66,6 +66,19 @@ def test_pesq_is_narrow_band_at_8_khz(speech):
     assert float(metrics.pesq(torch.from_numpy(noisy), torch.from_numpy(clean), 8000)) == pytest.approx(expected)
 
 
+def test_long_signals_are_scored_in_pieces(speech):
+    import pesq
+
+    rng = np.random.default_rng(0)
+    part = speech[0, ::2]  # 3 s at 8 kHz
+    parts = [np.tile(part, 6), np.zeros(18 * 8000), np.tile(part, 6)]  # in one piece it would not come back
+    noisy = [x + rng.normal(size=len(x)) * level for x, level in zip(parts, (0.01, 0.01, 0.1))]
+    expected = [pesq.pesq(8000, parts[n], noisy[n], "nb") for n in (0, 2)]
+    score = metrics.pesq(*(torch.from_numpy(np.concatenate(x)) for x in (noisy, parts)), 8000)
+    assert float(score) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert expected[0] > expected[1] + 0.2
+
+
 def test_too_little_speech_is_nan_and_not_a_low_score():
     short = torch.from_numpy(np.random.default_rng(0).normal(size=3000) * 0.1)  # 0.19 s
     assert metrics.pesq(short, short, 16000).isnan()

@@ -1,7 +1,6 @@
 """`dse-hf publish`: what is checked before, what is sent, and how a failure leaves things."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ import pytest
 import torch
 
 from dse_hf import DAEConfig, DAEModel, WaveformFeatureExtractor, WaveUNetConfig, WaveUNetModel, publishing
+from dse_hf.cli import main
+from dse_hf.pretrained import find_model
 from dse_hf.publishing import publish_model, publish_space
 from dse_hf.publishing_checks import check_reload
 
@@ -61,7 +62,7 @@ def unchecked(monkeypatch):
 # ── Before anything is sent ──
 
 
-def test_a_dry_run_shows_files_and_card(model):
+def test_a_dry_run_shows_files_and_card(model, unchecked):
     shown = publish_model(model, "org/tiny", dry_run=True)
     assert set(shown.files) == MODEL_FILES
     assert shown.files["model.safetensors"] == (model / "model.safetensors").stat().st_size
@@ -115,7 +116,7 @@ def change(name, **fields):
         (change("config.json", num_layers=99), "num_layers=99: must be between 1 and 20"),
         (change("config.json", channel_growth=5), "its weights do not fit its config.json"),
         (change("preprocessor_config.json", sampling_rate=8000), "is for 8000 Hz and config.json for 16000 Hz"),
-        (lambda folder: (folder / "README.md").write_text("---\ntags: [\n---\n"), "metadata that are not valid"),
+        (lambda folder: (folder / "README.md").write_text("---\ntags: [\n---\n"), "tiny/README.md: its metadata are not valid"),
     ],
 )
 def test_a_folder_that_is_not_fit_is_refused_in_one_line(model, damage, wanted, unchecked):
@@ -141,10 +142,10 @@ def test_names_that_cannot_be(folder, repo_id, wanted):
 
 def test_what_does_not_reload_alike_is_not_published(model, tmp_path):
     staged = tmp_path / "staged"
-    source = publishing.stage_model(__import__("dse_hf").pretrained.find_model(model), staged, "org/tiny")
+    source = publishing.stage_model(find_model(model), staged, "org/tiny")
     other = WaveUNetModel.from_pretrained(model)
     other.network.bottleneck[0].bias.data += 0.1
-    with pytest.raises(ValueError, match="reloaded, its .*foreground differs by"):
+    with pytest.raises(ValueError, match=r"reloaded, its .*ground differs by"):
         check_reload(other.eval(), staged)
     code = staged / "modeling_waveunet.py"
     code.write_text("import dse_hf\n" + code.read_text())
@@ -160,7 +161,7 @@ def test_spaces_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r"app.py: does not compile"):
         publish_space(space, "org/demo", dry_run=True)
     (space / "app.py").unlink()
-    with pytest.raises(ValueError, match="has no app.py"):
+    with pytest.raises(ValueError, match=r"has no app\.py"):
         publish_space(space, "org/demo", dry_run=True)
     (space / "README.md").write_text("# Demo\n")
     with pytest.raises(ValueError, match="sdk is None; write `sdk: gradio`"):
@@ -169,21 +170,26 @@ def test_spaces_are_checked(tmp_path):
         publish_space(tmp_path, "org/demo", dry_run=True)
 
 
-# ── Pushing ──
+# ── Pushing: all of it in one process, as importing torch takes the time ──
 
 
 # Publishes again and again, as the arguments say, and prints how each time went.
 DRIVER = """
-import json, sys
+import json, os, sys
 import dse_hf.publishing as p
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 p.check_reload = lambda model, staged: None
 folder, calls = sys.argv[1], json.loads(sys.argv[2])
+token, endpoint = os.environ["HF_TOKEN"], constants.ENDPOINT
 for repo, options in calls:
     if options.pop("changed", False):
         weights = load_file(folder + "/model.safetensors")
         weights["network.bottleneck.0.bias"] += 0.5
         save_file(weights, folder + "/model.safetensors", metadata={"format": "pt"})
+    os.environ["HF_TOKEN"] = options.pop("token", token)
+    constants.ENDPOINT = options.pop("endpoint", endpoint)
+    constants.HF_HUB_OFFLINE = options.pop("offline", False)
     publish = p.publish_space if options.pop("space", False) else p.publish_model
     try:
         done = publish(options.pop("folder", folder), repo, **options)
@@ -191,117 +197,131 @@ for repo, options in calls:
     except ValueError as error:
         print(json.dumps(str(error)))
 """
+NO_HUB = "http://127.0.0.1:9"
 
 
-def publish_all(hub, folder, *calls, **environment) -> list:
-    return [json.loads(line) for line in hub.run(DRIVER, folder, json.dumps(calls), **environment).splitlines()]
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """The Hub, and how each call went."""
+    folder = tmp_path_factory.mktemp("push")
+    model, space = make_model(folder / "tiny"), str(make_space(folder / "demo"))
+    calls = {
+        "first": ("org/tiny", {"private": True}),
+        "again": ("org/tiny", {"private": True}),
+        "changed": ("org/tiny", {"changed": True}),
+        "branch": ("org/tiny", {"revision": "next", "changed": True}),
+        "shared": ("org/shared", {}),
+        "demo": ("org/demo", {"space": True, "folder": space}),
+        "demo again": ("org/demo", {"space": True, "folder": space}),
+        "public": ("org/public", {"private": True}),
+        "refused": ("org/refused", {"changed": True}),
+        "refused again": ("org/refused", {}),
+        "unavailable": ("org/unavailable", {"changed": True}),
+        "broken": ("org/broken", {"changed": True}),
+        "overtaken": ("org/overtaken", {}),
+        "stranger": ("strangers/tiny", {}),
+        "anonymous": ("org/new", {"token": ""}),
+        "offline": ("org/new", {"offline": True}),
+        "alone": ("org/new", {"endpoint": NO_HUB}),
+    }
+    with LocalHub(folder / "hub") as hub:
+        hub.create_repo("org/shared", files={"picture.png": b"kept", "old_code.py": "gone", "notes/a.py": "kept"})
+        hub.create_repo("org/public")
+        for name in ("unavailable", "broken", "overtaken"):
+            hub.create_repo(f"org/{name}", files={"model.safetensors": "old"})
+        hub.fail("POST /api/models/org/refused/commit", 500)
+        hub.fail("POST /org/unavailable.git/info/lfs", 503, times=float("inf"))
+        hub.fail("PUT /lfs-upload/org/broken/", break_after=1000)
+        hub.fail("POST /api/models/org/overtaken/commit", 412)
+        printed = hub.run(DRIVER, model, json.dumps(list(calls.values())), impatient=True)
+        yield hub, dict(zip(calls, map(json.loads, printed.splitlines()), strict=True))
 
 
-def test_one_commit_for_what_is_new_and_none_for_nothing_new(hub, model, tmp_path):
-    space = str(make_space(tmp_path / "demo"))
-    hub.create_repo("org/mine", files={"picture.png": b"kept", "old_code.py": "gone", "notes/a.py": "kept"})
-    hub.create_repo("org/public")
-    first, again, changed, branch, mine, demo, demo_again, exposed = publish_all(
-        hub,
-        model,
-        ("org/tiny", {"private": True}),
-        ("org/tiny", {"private": True}),
-        ("org/tiny", {"changed": True}),
-        ("org/tiny", {"revision": "next", "changed": True}),
-        ("org/mine", {}),
-        ("org/demo", {"space": True, "folder": space}),
-        ("org/demo", {"space": True, "folder": space}),
-        ("org/public", {"private": True}),
-    )
+def test_one_commit_for_what_is_new_and_none_for_nothing_new(pushed):
+    hub, went = pushed
     commits = hub.commits("org/tiny")
     assert [commit.title for commit in commits] == ["Update with dse-hf", "Publish with dse-hf", "initial commit"]
-    assert first == [True, commits[1].id, f"{hub.url}/org/tiny/commit/{commits[1].id}"]
-    assert again[:2] == [False, commits[1].id]
-    assert changed[:2] == [True, commits[0].id]
+    assert went["first"] == [True, commits[1].id, f"{hub.url}/org/tiny/commit/{commits[1].id}"]
+    assert went["again"][:2] == [False, commits[1].id]
+    assert went["changed"][:2] == [True, commits[0].id]
     assert [path for path, file in commits[0].files.items() if commits[1].files[path] != file] == ["model.safetensors"]
     assert set(hub.files("org/tiny")) == MODEL_FILES
     assert hub.is_private("org/tiny")
+
+
+def test_a_branch_is_made_and_pushed_to(pushed):
+    hub, went = pushed
     ahead = hub.commits("org/tiny", revision="next")
-    assert branch[:2] == [True, ahead[0].id] and ahead[1].id == commits[0].id
-    # What others put there stays; code and weights that the model no longer has do not.
-    assert mine[0] and set(hub.files("org/mine")) == {*MODEL_FILES, "picture.png", "notes/a.py"}
-    assert len(hub.commits("org/mine")) == 3
-    assert demo[0] and not demo_again[0]
+    assert went["branch"][:2] == [True, ahead[0].id]
+    assert ahead[1].id == hub.commits("org/tiny")[0].id
+
+
+def test_what_others_put_there_stays_but_not_code_and_weights_that_are_gone(pushed):
+    hub, went = pushed
+    assert went["shared"][0] and len(hub.commits("org/shared")) == 3
+    assert set(hub.files("org/shared")) == {*MODEL_FILES, "picture.png", "notes/a.py"}
+
+
+def test_a_space(pushed):
+    hub, went = pushed
+    assert went["demo"][0] and not went["demo again"][0]
     assert set(hub.files("org/demo", "space")) == {"README.md", "app.py", "requirements.txt"}
-    assert exposed.startswith("org/public: exists and is public; make it private on its settings page")
+    assert hub.store.repos["space", "org/demo"].sdk == "gradio"
 
 
-def test_a_failed_push_changes_nothing_and_says_how_to_go_on(hub, model):
-    for name in ("a", "b", "c", "d"):
-        hub.create_repo(f"org/{name}", files={"model.safetensors": "old"})
-    before = {name: hub.commits(f"org/{name}")[0].id for name in ("a", "b", "c", "d")}
-    hub.fail("POST /api/models/org/a/commit", 500)
-    hub.fail("POST /org/b.git/info/lfs", 503, times=float("inf"))
-    hub.fail("PUT /lfs-upload", break_after=1000)  # once: the client tries again
-    hub.fail("POST /api/models/org/d/commit", 412)
-    refused, unavailable, mended, overtaken, after = publish_all(
-        hub,
-        model,
-        ("org/a", {}),
-        ("org/b", {"changed": True}),
-        ("org/c", {"changed": True}),
-        ("org/d", {}),
-        ("org/a", {}),
-        impatient=True,
-    )
-    state = "nothing changed there, its last commit is"
-    advice = "run this again: what was uploaded is not uploaded twice"
-    assert refused == f"org/a: the push failed (the Hub answered 500); {state} {before['a'][:7]}; {advice}"
-    assert unavailable == f"org/b: the push failed (the Hub answered 503); {state} {before['b'][:7]}; {advice}"
-    assert overtaken.endswith("someone else has pushed in the meantime: look at it, and run this again")
-    assert mended[0] and after[0]
-    assert {name: hub.commits(f"org/{name}")[0].id == before[name] for name in "abcd"} == {
-        "a": False,  # the second time
-        "b": True,
-        "c": False,
-        "d": True,
-    }
-    assert hub.files("org/c")["model.safetensors"] == (model / "model.safetensors").read_bytes()
+def test_a_public_repository_is_not_taken_for_a_private_one(pushed):
+    assert pushed[1]["public"].startswith("org/public: exists and is public; make it private on its settings page")
 
 
-def test_an_interrupted_upload_goes_on_where_it_stopped(hub, model):
-    hub.fail("POST .*/commit/", 500)
-    failed, done = publish_all(hub, model, ("org/tiny", {}), ("org/tiny", {}))
-    assert "the push failed (the Hub answered 500)" in failed and done[0]
-    uploads = [path for method, path, _ in hub.requests if method == "PUT"]
-    assert len(uploads) == len(set(uploads)) > 0
-    assert len(hub.commits("org/tiny")) == 2
+def test_a_failed_push_changes_nothing_and_says_how_to_go_on(pushed):
+    hub, went = pushed
+    for name, status in (("unavailable", 503), ("overtaken", 412)):
+        (last, initial) = hub.commits(f"org/{name}")
+        assert (last.title, initial.title) == ("files", "initial commit")
+        assert went[name].startswith(
+            f"org/{name}: the push failed (the Hub answered {status}); nothing changed there, its last commit is "
+            f"{last.id[:7]}; "
+        )
+    assert went["unavailable"].endswith("run this again: what was uploaded is not uploaded twice")
+    assert went["overtaken"].endswith("someone else has pushed in the meantime: look at it, and run this again")
 
 
-def test_who_may_not_push_is_told_what_to_do(hub, model):
-    (stranger,) = publish_all(hub, model, ("strangers/tiny", {}))
-    assert stranger.startswith("strangers/tiny: the push failed (the Hub answered 403); nothing was sent; your token")
-    (anonymous,) = publish_all(hub, model, ("org/tiny", {}), token=None)
-    assert anonymous.endswith("log in: `hf auth login`, or set HF_TOKEN")
-    (offline,) = publish_all(hub, model, ("org/tiny", {}), offline=True)
-    assert offline == "org/tiny: HF_HUB_OFFLINE is set; unset it to publish"
-    hub.__exit__()
-    (alone,) = publish_all(hub, model, ("org/tiny", {}), impatient=True)
-    assert alone.startswith("org/tiny: the push failed (") and alone.endswith("is not uploaded twice")
-    assert not hub.exists("org/tiny")
+def test_what_was_uploaded_is_not_uploaded_twice(pushed):
+    hub, went = pushed
+    assert "the push failed (the Hub answered 500)" in went["refused"] and went["refused again"][0]
+    uploads = [path for method, path, _ in hub.requests if method == "PUT" and "/org/refused/" in path]
+    assert len(uploads) == 1
+    assert len(hub.commits("org/refused")) == 2
+
+
+def test_an_upload_that_breaks_is_tried_again(pushed):
+    hub, went = pushed
+    statuses = [status for method, path, status in hub.requests if method == "PUT" and "/org/broken/" in path]
+    assert statuses == [None, 200] and went["broken"][0]
+    assert len(hub.files("org/broken")["model.safetensors"]) > 10_000
+
+
+def test_who_may_not_push_is_told_what_to_do(pushed):
+    hub, went = pushed
+    assert went["stranger"].startswith("strangers/tiny: the push failed (the Hub answered 403); nothing was sent; ")
+    assert "your token may not write there" in went["stranger"]
+    assert went["anonymous"].endswith("log in: `hf auth login`, or set HF_TOKEN")
+    assert went["offline"] == "org/new: HF_HUB_OFFLINE is set; unset it to publish"
+    assert went["alone"].startswith("org/new: the push failed (") and went["alone"].endswith("not uploaded twice")
+    assert not hub.exists("org/new")
 
 
 # ── The command line ──
 
 
-def command(hub: LocalHub, *arguments, **environment) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["dse-hf", "publish", *map(str, arguments)],
+def test_command_line(hub, model):
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dse-hf"), "publish", model, "org/tiny", "--private"],
         capture_output=True,
         text=True,
-        env={**hub.environment(**environment), "PATH": path},
+        env=hub.environment(),
         cwd=hub.root,
     )
-
-
-def test_command_line(hub, model):
-    done = command(hub, model, "org/tiny", "--private")
     commit = hub.commits("org/tiny")[0].id
     assert (done.returncode, done.stderr.count("\n")) == (0, 3), done.stderr
     size = sum(map(len, hub.files("org/tiny").values())) / 1e6
@@ -309,9 +329,12 @@ def test_command_line(hub, model):
         f"org/tiny: 10 files, {size:.1f} MB, commit {commit[:7]}\n  {hub.url}/org/tiny/commit/{commit}\n"
     )
     assert hub.is_private("org/tiny")
-    shown = command(hub, "--space", make_space(hub.root / "demo"), "org/demo", "--dry-run")
-    assert shown.returncode == 0 and "             14  app.py\n" in shown.stdout and "\n# Demo\n" in shown.stdout
-    assert not hub.exists("org/demo", "space")
-    failed = command(hub, model / "missing", "org/tiny")
-    assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith(f"dse-hf: model '{model}/missing': no such model")
+
+
+def test_command_line_without_sending_anything(model, tmp_path, capsys):
+    space = make_space(tmp_path / "demo")
+    assert main(["publish", "--space", str(space), "org/demo", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "          14  app.py\n" in shown and "\n# Demo\n" in shown
+    assert main(["publish", str(model / "missing"), "org/tiny", "--quiet"]) == 1
+    assert capsys.readouterr().err.startswith(f"dse-hf: model '{model}/missing': no such model")

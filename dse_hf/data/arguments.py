@@ -143,6 +143,9 @@ class DataArguments:
         for name in vars(self):
             if name.endswith("_share") and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be from 0 to 1")
+        for one, other in (("clean_share", "noise_only_share"), ("synthetic_noise_share", "babble_share")):
+            if getattr(self, one) + getattr(self, other) > 1:
+                raise ValueError(f"{one}={getattr(self, one)} and {other}={getattr(self, other)}: exceed 1 together")
         for name in ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")

@@ -5,10 +5,8 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from .audio_folders import AUDIO_SUFFIXES, needs_torchcodec, read_audio_folder
 from .specs import DatasetSpec
-
-
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
 
 
 def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, columns: Collection[str] = ()):
@@ -26,17 +24,20 @@ def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, col
     Raises:
         ValueError: no such dataset, configuration, split or revision; the message lists those there are.
     """
+    from datasets.exceptions import DatasetsError
+
     spec = DatasetSpec.parse(spec)
     split = spec.split or split
     try:
         dataset = _load(spec, split, streaming, columns)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, DatasetsError) as error:
         raise ValueError(f"dataset {spec}, split {split!r}: {_one_line(error)}") from error
     return keep_encoded(dataset)
 
 
 def _load(spec: DatasetSpec, split: str, streaming: bool, columns: Collection[str]):
-    from datasets import Dataset, load_dataset
+    from datasets import Dataset, config, load_dataset
+    from datasets.exceptions import DatasetGenerationError
 
     folder = Path(spec.name)
     if folder.is_dir():
@@ -46,7 +47,15 @@ def _load(spec: DatasetSpec, split: str, streaming: bool, columns: Collection[st
         rows = read_folder(folder, split, columns)
         if rows:
             return _stream(Dataset.from_list(rows)) if streaming else Dataset.from_list(rows)
-    return load_dataset(spec.name, spec.config, split=split, revision=spec.revision, streaming=streaming)
+    try:
+        dataset = load_dataset(spec.name, spec.config, split=split, revision=spec.revision, streaming=streaming)
+    except (DatasetGenerationError, ImportError) as error:
+        if not needs_torchcodec(error):
+            raise
+        return Dataset.from_list(read_audio_folder(spec, split, download=True))
+    if streaming and dataset.info.builder_name == "audiofolder" and not config.TORCHCODEC_AVAILABLE:
+        return _stream(Dataset.from_list(read_audio_folder(spec, split, download=False)))
+    return dataset
 
 
 def _is_saved(folder: Path) -> bool:

@@ -64,7 +64,7 @@ class Mixer:
     def _one_noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
         """Synthetic, babble of other speakers, or recorded."""
         synthetic_share, babble_share = self.arguments.synthetic_noise_share, self.arguments.babble_share
-        draw = rng.uniform() if self.arguments.augment else 1.0
+        draw = rng.uniform() if self.arguments.augment else float("inf")
         if draw < synthetic_share:
             synthetic = self.synthetic_noises[0 if rng.uniform() < 0.75 else 1](self.length, rng)
             background = np.repeat(synthetic[None], speech.channels, axis=0)

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from inspect import signature
 
 import numpy as np
 import torch
@@ -81,7 +82,10 @@ class RowStream:
     ):
         self.spec, self.share, self.may_repeat = spec, share, may_repeat
         self.source = load_split(spec, split, streaming=True, columns=columns)
-        self.dataset = self.source.shuffle(seed=seed, buffer_size=arguments.shuffle_buffer)
+        # Where `datasets` can read several shards at once, it waits for seconds after every pass: one at a time.
+        known = signature(self.source.shuffle).parameters
+        options = {"max_buffer_input_shards": 1} if "max_buffer_input_shards" in known else {}
+        self.dataset = self.source.shuffle(seed=seed, buffer_size=arguments.shuffle_buffer, **options)
         self.bad_clips = BadClips(str(spec), strict=arguments.strict)
 
     def rows(self, pass_number: int, divided: bool = True) -> Iterator[Mapping]:

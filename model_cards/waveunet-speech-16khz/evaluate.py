@@ -8,6 +8,7 @@ prints the table of the README, and leaves tables, pictures and per-clip scores 
 """
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from mixtures import SECONDS, SNRS, held_out_mixtures
 from tqdm import tqdm
+from transformers.utils import logging
 
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS, evaluate
@@ -89,15 +91,18 @@ def main() -> int:
             bar.total = total
             bar.update(done - bar.n)
 
+        logging.disable_progress_bar()
         systems = [load_system(system) for system in (INPUT, *PEERS, arguments.model)]
         description = {"name": name, "split": arguments.split, "snrs": SNRS}
         results = evaluate(
             systems, clips, arguments.output, description=description, jobs=arguments.jobs, progress=move
         )
     write_report(results, systems, clips, arguments.output)
+    same = results["dataset"]["fingerprint"] == json.loads((HERE / RESULTS).read_text())["dataset"]["fingerprint"]
     if arguments.write:
         write(results, Path(arguments.output))
     print(markdown_table(results))
+    print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
     return 0
 
 

@@ -1,0 +1,83 @@
+"""The script behind `make evaluate`."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+CARD = Path(__file__).parent.parent / "model_cards" / "waveunet-speech-16khz"
+
+
+@pytest.fixture(scope="module")
+def script():
+    sys.path.insert(0, str(CARD))
+    try:
+        import evaluate
+    finally:
+        sys.path.remove(str(CARD))
+    return evaluate
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Two voices and two kinds of noise, as corpus.py lays them out."""
+    folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
+    (folder / "corpus.json").write_text("{}")
+    for name, column, labels in (("speech", "speaker", ("ada", "bob")), ("noise", "kind", ("crowd", "music"))):
+        (folder / name / "test").mkdir(parents=True)
+        rows = [{"file_name": f"{label}.flac", column: label} for label in labels]
+        for row in rows:
+            soundfile.write(folder / name / "test" / row["file_name"], rng.normal(size=16000) * 0.1, 16000)
+        with open(folder / name / "test" / "metadata.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return folder
+
+
+def test_the_clips_are_those_of_the_mixtures_and_say_what_is_in_them(script, corpus):
+    clips = list(script.held_out_clips(str(corpus), 3, "test"))
+    assert [clip.attributes["snr"] for clip in clips] == [0] * 3 + [5] * 3 + [10] * 3 + [15] * 3
+    mixtures = script.held_out_mixtures(str(corpus), 3)
+    recordings = {path.stem: soundfile.read(path)[0] for path in corpus.rglob("*.flac")}
+    for number, clip in enumerate(clips):
+        example = mixtures[clip.attributes["snr"]][number % 3]
+        np.testing.assert_array_equal(clip.mixture, example["input_values"])
+        np.testing.assert_array_equal(clip.references, example["labels"])
+        assert clip.mixture.shape == (1, 96000)
+        speech, noise = clip.references[:, 0, :16000]
+        snr = 10 * np.log10(np.square(clip.references[0]).sum() / np.square(clip.references[1]).sum())
+        assert snr == pytest.approx(clip.attributes["snr"], abs=0.01)
+        assert np.corrcoef(speech, recordings[clip.attributes["speaker"]])[0, 1] > 0.999
+        assert np.corrcoef(noise, recordings[clip.attributes["kind"]])[0, 1] > 0.999
+    assert {clip.attributes["kind"] for clip in clips} == {"crowd", "music"}
+
+
+def test_results_tables_and_picture_are_replaced(script, tmp_path, monkeypatch):
+    results = json.loads((CARD / "results.json").read_text())
+    (tmp_path / "card").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "README.md").write_text("before\n<!-- table: card/results.json -->\nold\n<!-- /table -->\nafter\n")
+    for name in ("results.json", "improvement.png"):
+        shutil.copy(CARD / name, tmp_path / "run")
+    monkeypatch.setattr(script, "HERE", tmp_path / "card")
+    monkeypatch.setattr(script, "TABLES", {tmp_path / "README.md": None})
+    script.write(results, tmp_path / "run")
+    table = script.markdown_table(results)
+    text = f"before\n<!-- table: card/results.json -->\n{table}\n<!-- /table -->\nafter\n"
+    assert (tmp_path / "README.md").read_text() == text
+    assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["improvement.png", "results.json"]
+
+
+def test_a_missing_corpus_is_one_line(tmp_path):
+    command = [sys.executable, str(CARD / "evaluate.py"), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and "no corpus; make it with: python" in result.stderr
