@@ -25,6 +25,8 @@ _PUBLIC = {
     "pretrained": ["embedded_models", "load_model"],
     "separate": ["separate_file"],
     "conversion": ["convert_checkpoint"],
+    "cards": ["write_card"],
+    "publishing": ["publish_model", "publish_space"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

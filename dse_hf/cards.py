@@ -13,14 +13,13 @@ from pathlib import Path
 
 from .cards_results import Scores, read_scores
 from .cards_text import CITATIONS, NETWORKS, TEMPLATE, describe_data, example, facts, quick_start
+from .pretrained import is_hub_id
 
 
 CARD = "README.md"
 RESULTS = "results.json"
 EXAMPLE = "example"  # folder with noisy.wav, and with the sources that the model makes of it
 TEXTS = Path(__file__).parent.parent / "model_cards"  # of a source checkout; elsewhere cards are generated whole
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def write_card(
@@ -179,11 +178,6 @@ def _complete_metadata(data, config, scores: Scores | None, base_model, datasets
         data.eval_results = scores.eval_results
         metrics = [result.metric_type for result in scores.eval_results]
         data.metrics = list(dict.fromkeys([*(data.metrics or []), *metrics]))
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name can only be that of a repository on the Hub: `owner/name`, and no folder here."""
-    return _HUB_ID.fullmatch(str(name)) is not None and not Path(name).exists()
 
 
 def _without_dead_links(text: str, folder: Path) -> str:

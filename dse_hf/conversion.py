@@ -56,7 +56,7 @@ def convert_checkpoint(
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give libdse's VanillaAutoEncoder or WaveUNet") from error
     try:
-        _save(model, _feature_extractor(config), output_dir)
+        _save(model, feature_extractor_for(config), output_dir)
     except OSError as error:
         raise ValueError(f"{output_dir}: cannot be written ({error.strerror or error}); choose another") from error
     return output_dir
@@ -188,7 +188,8 @@ def _load_model(config: DAEConfig | WaveUNetConfig, state_dict: dict[str, Tensor
     return model
 
 
-def _feature_extractor(config: DAEConfig | WaveUNetConfig) -> SequenceFeatureExtractor:
+def feature_extractor_for(config: DAEConfig | WaveUNetConfig) -> SequenceFeatureExtractor:
+    """The feature extractor that fits a model's config."""
     if config.model_type == "waveunet":
         return WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate)
     return SpectrogramFeatureExtractor(

@@ -11,7 +11,6 @@ from pathlib import Path
 from .publishing_checks import check_reload, check_space, check_weights
 
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 # What a later push may leave behind at the root, and would be wrong beside the new files.
 _OURS = re.compile(r"[^/]+\.(py|safetensors|safetensors\.index\.json)")
@@ -70,12 +69,12 @@ def publish_model(
     Raises:
         ValueError: the folder is not fit to be published, or the push failed. One line that says how to go on.
     """
-    from .pretrained import find_model
+    from .pretrained import find_model, is_hub_id
 
     _check_repo_id(repo_id)
-    source = find_model(folder) if not _is_hub_id(folder) else None
-    if source is None:
+    if is_hub_id(folder):
         raise ValueError(f"{folder}: no such folder; give one with config.json and model.safetensors")
+    source = find_model(folder)
     say = progress or (lambda doing: None)
     with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
         staged = Path(temporary, repo_id.rpartition("/")[2])
@@ -118,6 +117,7 @@ def stage_model(source, staged: Path, repo_id: str):
     from transformers import AutoFeatureExtractor
 
     from .cards import CARD, EXAMPLE, RESULTS, TEXTS, find_text, render_card
+    from .conversion import feature_extractor_for
     from .models.pipeline_audio_to_audio import AudioToAudioPipeline
     from .pretrained import load_source
 
@@ -126,14 +126,12 @@ def stage_model(source, staged: Path, repo_id: str):
     if (source.folder / "preprocessor_config.json").is_file():
         extractor = AutoFeatureExtractor.from_pretrained(source.folder, trust_remote_code=False)
     else:
-        extractor = default_feature_extractor(model.config)
+        extractor = feature_extractor_for(model.config)
     if extractor.sampling_rate != model.config.sampling_rate:
         raise ValueError(
             f"{source.folder}: preprocessor_config.json is for {extractor.sampling_rate} Hz and config.json for "
             f"{model.config.sampling_rate} Hz; correct one of them"
         )
-    # A clean one: the config of a remotely loaded model names files in another repository.
-    model.config.name_or_path = repo_id
     pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio")
     pipeline.save_pretrained(staged)
     for folder in (TEXTS / source.folder.resolve().name, source.folder):
@@ -146,21 +144,6 @@ def stage_model(source, staged: Path, repo_id: str):
     card = render_card(staged, repo_id=repo_id, text=find_text(source.folder))
     (staged / CARD).write_text(card, encoding="utf-8")
     return model
-
-
-def default_feature_extractor(config):
-    """The one that fits a model's config."""
-    from .models.feature_extraction_spectrogram import SpectrogramFeatureExtractor
-    from .models.feature_extraction_waveform import WaveformFeatureExtractor
-
-    if config.model_type == "waveunet":
-        return WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate)
-    return SpectrogramFeatureExtractor(
-        sampling_rate=config.sampling_rate,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        log_offset=config.log_offset,
-    )
 
 
 def separate_example(model, folder: Path) -> None:
@@ -241,6 +224,8 @@ def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
             reason = f"the Hub answered {status}"
         state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
         advice = _ADVICE.get(status, "run this again: what was uploaded is not uploaded twice")
+        if isinstance(error, ValueError) and status is None:  # of the card's metadata, for one
+            advice = "correct that, and run this again"
         raise ValueError(f"{repo_id}: the push failed ({reason}); {state}; {advice}") from error
 
 
@@ -264,10 +249,6 @@ def _check_repo_id(repo_id: str) -> None:
         raise ValueError(f"{repo_id!r}: is no name on the Hub; give owner/name") from error
     if "/" not in repo_id:
         raise ValueError(f"{repo_id!r}: has no owner; give owner/name")
-
-
-def _is_hub_id(folder) -> bool:
-    return _HUB_ID.fullmatch(str(folder)) is not None and not Path(folder).exists()
 
 
 def _files(staged: Path) -> dict[str, int]:

@@ -78,15 +78,20 @@ def add_account_routes(app: FastAPI, store: Store, url: str) -> None:
             raise HubError(404, "RepoNotFound", "Repository not found")
 
 
+def card_data(content: str) -> dict | None:
+    """The metadata of a README.md."""
+    match = re.match(r"\s*---\r?\n(.*?)\r?\n---\r?\n", content, re.DOTALL)
+    return None if match is None else yaml.safe_load(match[1])
+
+
 def check_metadata(content: str, repo_type: str) -> tuple[list[str], list[str]]:
     """Errors and warnings for a README.md, of those that the real Hub gives."""
-    match = re.match(r"\s*---\r?\n(.*?)\r?\n---\r?\n", content, re.DOTALL)
-    if match is None:
-        return [], ["empty or missing yaml metadata in repo card"]
     try:
-        metadata = yaml.safe_load(match[1])
+        metadata = card_data(content)
     except yaml.YAMLError as error:
         return [f"YAML is invalid: {error}"], []
+    if metadata is None:
+        return [], ["empty or missing yaml metadata in repo card"]
     if not isinstance(metadata, dict):
         return ["metadata must be a mapping"], []
     errors = [
@@ -124,10 +129,24 @@ def add_repo_routes(app: FastAPI, store: Store) -> None:
             siblings = [
                 {"rfilename": path, **details(file, "blobId", "sha256")} for path, file in commit.files.items()
             ]
+        card = (
+            card_data((store.blobs / commit.files["README.md"].key).read_text())
+            if "README.md" in commit.files
+            else None
+        )
         dates = {"lastModified": commit.date, "createdAt": next(iter(repo.commits.values())).date}
         gated = "manual" if repo.gated else False
         known = {"id": repo.id, "sha": commit.id, "private": repo.private, "gated": gated, "sdk": repo.sdk}
-        return {**known, **dates, "tags": [], "siblings": siblings, "disabled": False, "downloads": 0, "likes": 0}
+        return {
+            **known,
+            **dates,
+            "tags": [],
+            "siblings": siblings,
+            "cardData": card,
+            "disabled": False,
+            "downloads": 0,
+            "likes": 0,
+        }
 
     @app.get(f"{api}/auth-check")
     async def auth_check(request: Request):

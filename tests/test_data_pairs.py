@@ -229,7 +229,7 @@ def test_folders_of_audio_files(tmp_path, layout):
             soundfile.write(path, constant(value), RATE)
     levels = {round(float(x["input_values"].max()), 3) for x in build_training_set(arguments(tmp_path), config())}
     assert levels == {0.2, 0.4, 0.6}
-    with pytest.raises(ValueError, match=r"split 'test': no such folder with audio; .* has train"):
+    with pytest.raises(ValueError, match=r"split 'test': .*train"):
         build_training_set(arguments(tmp_path, train_split="test"), config())
 
 

@@ -159,3 +159,17 @@ def test_resampling_in_streams(tmp_path):
     (example,) = stream(tmp_path, window_seconds=1)
     spectrum = np.abs(np.fft.rfft(example["input_values"][0]))
     assert spectrum.argmax() * RATE / example["input_values"].shape[-1] == pytest.approx(500, abs=1)
+
+
+def test_the_process_is_that_of_torch_distributed(monkeypatch):
+    import torch
+
+    from dse_hf.data.row_streams import Share
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setenv("RANK", "1")
+    assert (Share().rank, Share().world_size) == (3, 4)
+    # Every process gets as many, so that none waits for another at the end.
+    assert [Share(rank, 4).of(10) for rank in range(4)] == [3] * 4

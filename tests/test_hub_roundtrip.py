@@ -115,6 +115,8 @@ from dse_hf import load_model
 
 load_all(ALL)
 load_in_other_ways()
+from dse_hf.cards_text import describe_data
+told["licence of the data"] = describe_data(["org/speech"]) == "- `org/speech`; licence: cc-by-4.0, mit"
 told["load_model"] = same(load_model("org/waveunet"), "waveunet-2")
 told["load_model, a tag"] = same(load_model("org/waveunet", revision="v1"), "waveunet")
 told["load_model, shards"] = same(load_model("org/sharded"), "sharded")
@@ -190,6 +192,7 @@ LOADED = {
 def filled(tmp_path_factory):
     """A Hub with models that were sent in all ways."""
     with LocalHub(tmp_path_factory.mktemp("roundtrip")) as hub:
+        hub.create_repo("org/speech", "dataset", {"README.md": "---\nlicense: [cc-by-4.0, mit]\n---\n"})
         hub.run(PUSH, hub.root)
         yield hub
 
@@ -223,7 +226,7 @@ def test_all_of_it_comes_back_with_dse_hf(filled):
     told = json.loads(filled.run(LOAD_WITH_DSE_HF, filled.root, home="with"))
     assert {name: value for name, value in told.items() if name in LOADED} == LOADED
     rest = {name: value for name, value in told.items() if name not in LOADED}
-    assert len(rest) == 15 and all(value is True for value in rest.values()), rest
+    assert len(rest) == 16 and all(value is True for value in rest.values()), rest
 
 
 # ── Names that cannot be loaded ──

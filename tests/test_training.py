@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -220,6 +221,14 @@ class TestTrainersOptions:
         plain, half = logged(tmp_path / "plain"), logged(tmp_path / "bf16")
         assert half == pytest.approx(plain, rel=0.05) and half != plain
 
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    @pytest.mark.parametrize("options", [{}, {"bf16": True}, {"fp16": True}], ids=["float32", "bf16", "fp16"])
+    def test_a_gpu_learns_the_same(self, corpus, tmp_path, options):
+        common = {"max_steps": 2, "logging_steps": 1, "eval_clips": 1}
+        run(corpus, tmp_path / "cpu", **common)
+        run(corpus, tmp_path / "gpu", **common, **options, use_cpu=False)
+        assert logged(tmp_path / "gpu") == pytest.approx(logged(tmp_path / "cpu"), rel=0.05)
+
     def test_early_stopping_and_the_best_model_at_the_end(self, corpus, tmp_path):
         options = {
             "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True,
@@ -329,6 +338,45 @@ def test_two_processes_learn_as_one_with_twice_the_batch(corpus, tmp_path):
     assert_equal_weights(one, WaveUNetModel.from_pretrained(tmp_path / "two"), rtol=1e-4, atol=1e-6)
     results = [json.loads((tmp_path / name / "validation_results.json").read_text()) for name in ("one", "two")]
     assert results[0]["eval_si_sdr"] == pytest.approx(results[1]["eval_si_sdr"], abs=1e-2)
+
+
+def test_processes_share_a_stream(corpus, tmp_path):
+    # Each clip is a constant of its own, so that an example tells which clip it is of.
+    folder = tmp_path / "pairs" / "train"
+    for side in ("noisy", "clean"):
+        (folder / side).mkdir(parents=True)
+        for number in range(8):
+            soundfile.write(folder / side / f"{number}.wav", np.full(RATE, (number + 1) / 10), RATE, subtype="FLOAT")
+    options = {"dataset": str(tmp_path / "pairs"), "streaming": True, "augment": False, "max_steps": 2}
+    fields = recipe(corpus, tmp_path / "run", **options, dataloader_num_workers=1, ddp_backend="gloo")
+    del fields["speech_dataset"], fields["noise_dataset"]
+    (tmp_path / "run.json").write_text(json.dumps(fields))
+    code = """
+        import sys
+        from dse_hf.data import build_training_set
+        from dse_hf.training.arguments import parse_arguments
+        from dse_hf.training.run import build_model, examples_of
+        from dse_hf.training.trainer import SeparationTrainer
+        model, data, arguments = parse_arguments(sys.argv[1:])
+        arguments.remove_unused_columns = False
+        model = build_model(model)
+        examples = build_training_set(data, model.config, examples=examples_of(arguments), seed=0)
+        loader = SeparationTrainer(model=model, args=arguments, train_dataset=examples).get_train_dataloader()
+        clips = [round(10 * float(row.mean())) for batch in loader for row in batch["input_values"]]
+        sys.stdout.write(f"{arguments.process_index}:{clips}\\n")
+    """
+    (tmp_path / "share.py").write_text(textwrap.dedent(code))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*command, str(tmp_path / "share.py"), str(tmp_path / "run.json")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    shares = [json.loads(line.partition(":")[2]) for line in sorted(result.stdout.split("\n")) if ":[" in line]
+    assert [len(share) for share in shares] == [4, 4]
+    assert sorted(shares[0] + shares[1]) == list(range(1, 9))
 
 
 class TestArguments:

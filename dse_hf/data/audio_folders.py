@@ -1,4 +1,4 @@
-"""Audio files of a Hub repository, read without `datasets`' loader, which wants torchcodec even for undecoded files."""
+"""Audio files of a repository, read without the loader of `datasets`, which wants torchcodec to do it."""
 
 import csv
 import io

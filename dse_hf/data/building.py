@@ -10,8 +10,9 @@ from .clips import ClipCollection, ClipPool
 from .epochs import EpochDataset
 from .mixtures import SpeechNoiseMixtures
 from .parallel import ParallelCollection, ParallelWindows
+from .row_streams import Share
 from .specs import DatasetSpec, parse_specs
-from .streaming import Share, StreamedMixtures, StreamedWindows
+from .streaming import StreamedMixtures, StreamedWindows
 
 
 logger = logging.get_logger(__name__)

@@ -113,7 +113,7 @@ def audio_columns(dataset) -> list[str]:
 
 
 def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list[dict]:
-    """Rows of a split of a local folder of audio files; none where it holds no audio files.
+    """Rows of a split of a local folder of audio files; none where `<folder>/<split>` has no audio files.
 
     `<folder>/<split>/**/*.flac` give a row each, with a column `audio`, and the columns of a `metadata.csv` beside
     them whose `file_name` names the file (the layout of `datasets`' audiofolder). With `columns`, a row is what was
@@ -124,9 +124,6 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
     root = folder / split
     files = _audio_files(root)
     if not files:
-        others = [name for name in _folders(folder) if _audio_files(folder / name)]
-        if others:
-            raise ValueError(f"no such folder with audio; {folder} has {_listed(others)}")
         return []
     if columns:
         return _parallel_rows(root, files, columns)

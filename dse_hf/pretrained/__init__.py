@@ -119,6 +119,11 @@ def _available_device(device: str):
 # ── Where a model is ──
 
 
+def is_hub_id(name) -> bool:
+    """Whether a name can only be that of a repository on the Hub: `owner/name`, and nothing of that name is here."""
+    return _HUB_ID.fullmatch(str(name)) is not None and not Path(name).expanduser().exists()
+
+
 def _find_here(name: str) -> ModelSource | None:
     """None if the name may be one on the Hub."""
     embedded = embedded_models()
@@ -129,7 +134,7 @@ def _find_here(name: str) -> ModelSource | None:
         return ModelSource(name, "a folder", folder)
     if folder.exists():
         raise ValueError(f"model {name!r}: is a file; give the folder with config.json and model.safetensors")
-    if _HUB_ID.fullmatch(name):
+    if is_hub_id(name):
         return None
     similar = difflib.get_close_matches(name, embedded, n=1)
     hint = f" (did you mean {similar[0]}?)" if similar else ""

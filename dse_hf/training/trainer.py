@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
@@ -55,6 +56,20 @@ class SeparationTrainer(Trainer):
             self.loss = WeightedLoss(self.args.losses, config.sources, config.sampling_rate)
         elif self.args.losses != ["mse"]:
             raise ValueError(f"losses={self.args.losses}: a {config.model_type} has its own loss; leave them out")
+
+    def get_train_dataloader(self) -> DataLoader:
+        if not isinstance(self.train_dataset, IterableDataset):
+            return super().get_train_dataloader()
+        # Processes have their own parts of a stream. Accelerate would have the first one read for all of them.
+        return StreamLoader(
+            self.train_dataset,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         mixture, labels = inputs["input_values"], inputs["labels"]  # (B, C, T), (B, K, C, T)
@@ -143,6 +158,13 @@ class SeparationTrainer(Trainer):
         """Writes our card: Trainer calls this before a push, and would overwrite it."""
         if self.write_card is not None and self.is_world_process_zero():
             self.write_card()
+
+
+class StreamLoader(DataLoader):
+    """A loader that tells its dataset the epoch, as accelerate's loaders do."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.dataset.set_epoch(epoch)
 
 
 def _report_failed_push(checkpoint_folder, job) -> None:
