@@ -70,6 +70,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         write_card=lambda: write_results_and_card(trainer, model_args, data_args),
     )
     trainer.train(resume_from_checkpoint=checkpoint_of(training_args))
+    training_set.report_bad_clips()
     metrics = trainer.evaluate()
     trainer.save_model()
     if trainer.is_world_process_zero():
