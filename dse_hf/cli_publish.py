@@ -50,22 +50,22 @@ def publish(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _quiet_libraries(quiet: bool) -> Iterator[None]:
-    """What the user has to know is in the exceptions; bars are for who watches an upload."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    """What the user has to know is in the exceptions; a bar is for who watches an upload."""
+    from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
+    from huggingface_hub.utils import enable_progress_bars
     from transformers.utils import logging
 
-    verbosity, hidden = logging.get_verbosity(), are_progress_bars_disabled()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if quiet or not sys.stderr.isatty():
-        disable_progress_bars()
+    logging.disable_progress_bar()  # huggingface_hub's as well
+    if sys.stderr.isatty() and not quiet and not HF_HUB_DISABLE_PROGRESS_BARS:
+        enable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
-        if not hidden:
-            enable_progress_bars()
+        if not HF_HUB_DISABLE_PROGRESS_BARS:
+            logging.enable_progress_bar()
 
 
 def _show(publication) -> None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import yaml
 from fastapi import Request
 
 
@@ -134,3 +136,41 @@ class Store:
 def is_lfs(path: str, size: int, sample: bytes) -> bool:
     named = path.rpartition(".")[2] in LFS_ENDINGS
     return size > 0 and (named or size > REGULAR_LIMIT or b"\0" in sample)
+
+
+# ── Cards ──
+
+
+def card_data(content: str) -> dict | None:
+    """The metadata of a README.md."""
+    match = re.match(r"\s*---\r?\n(.*?)\r?\n---\r?\n", content, re.DOTALL)
+    return None if match is None else yaml.safe_load(match[1])
+
+
+def check_metadata(content: str, repo_type: str) -> tuple[list[str], list[str]]:
+    """Errors and warnings for a README.md, of those that the real Hub gives."""
+    try:
+        metadata = card_data(content)
+    except yaml.YAMLError as error:
+        return [f"YAML is invalid: {error}"], []
+    if metadata is None:
+        return [], ["empty or missing yaml metadata in repo card"]
+    if not isinstance(metadata, dict):
+        return ["metadata must be a mapping"], []
+    errors = [
+        f'"{name}" must be a list of strings'
+        for name in ("tags", "datasets", "metrics")
+        if not all(isinstance(value, str) for value in metadata.get(name) or [])
+    ]
+    if repo_type == "space" and metadata.get("sdk") not in ("gradio", "docker", "static", "streamlit"):
+        errors.append('"sdk" must be one of [gradio, docker, static, streamlit]')
+    for model in metadata.get("model-index") or []:
+        if not model.get("name"):
+            errors.append('"model-index[0].name" is required')
+        for result in model.get("results") or []:
+            complete = (result.get("task") or {}).get("type") and (result.get("dataset") or {}).get("type")
+            if not complete or not (result.get("dataset") or {}).get("name"):
+                errors.append('"model-index[0].results[0]" must have a task type, a dataset type and a dataset name')
+            if not all("type" in metric and "value" in metric for metric in result.get("metrics") or [{}]):
+                errors.append('"model-index[0].results[0].metrics" must have a type and a value each')
+    return errors, []

@@ -26,7 +26,7 @@ from dse_hf import (
 from dse_hf.cards import render_card, write_card
 from dse_hf.cards_text import example, quick_start
 
-from .hub_server import check_metadata
+from .hub_store import check_metadata
 
 
 EMBEDDED = Path(cards.TEXTS) / "waveunet-speech-16khz"

@@ -188,7 +188,7 @@ def test_faults(hub):
     ],
 )
 def test_metadata_is_checked(repo_type, metadata, wrong):
-    from .hub_server import check_metadata
+    from .hub_store import check_metadata
 
     errors, _ = check_metadata(f"---\n{metadata}\n---\n# Card\n", repo_type)
     assert (errors == []) if wrong is None else (wrong in errors[0])

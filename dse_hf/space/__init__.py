@@ -1,0 +1,1 @@
+"""The browser app: the Space of `spaces/source_separation` and `dse-hf app`. Needs the extra `space`."""
