@@ -132,7 +132,8 @@ def stage_model(source, staged: Path, repo_id: str):
             f"{source.folder}: preprocessor_config.json is for {extractor.sampling_rate} Hz and config.json for "
             f"{model.config.sampling_rate} Hz; correct one of them"
         )
-    pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio")
+    # On the CPU, where it is reloaded as well: else a pipeline moves its model to a GPU.
+    pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio", device="cpu")
     pipeline.save_pretrained(staged)
     for folder in (TEXTS / source.folder.resolve().name, source.folder):
         if (folder / RESULTS).is_file():
@@ -223,6 +224,8 @@ def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
         if isinstance(_cause(error), HfHubHTTPError) and status is not None:
             reason = f"the Hub answered {status}"
         state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
+        if parent is not None and status is None:  # the commit may have arrived, and its answer not
+            state = f"its last commit was {parent[:7]}"
         advice = _ADVICE.get(status, "run this again: what was uploaded is not uploaded twice")
         if isinstance(error, ValueError) and status is None:  # of the card's metadata, for one
             advice = "correct that, and run this again"

@@ -25,7 +25,7 @@ model = AutoModel.from_pretrained(folder, trust_remote_code=True)
 rate = model.config.sampling_rate
 sources = model.separate(waveform, rate)
 AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
-separate = pipeline("audio-to-audio", model=folder, trust_remote_code=True)
+separate = pipeline("audio-to-audio", model=folder, trust_remote_code=True, device="cpu")
 items = separate({{"raw": waveform.numpy(), "sampling_rate": rate}})
 piped = {{"pipeline." + item["label"]: torch.from_numpy(item["audio"]).contiguous() for item in items}}
 save_file({{**{{k: v.float().contiguous() for k, v in sources.items()}}, **piped}}, output)

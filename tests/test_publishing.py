@@ -100,6 +100,10 @@ def leave_a_pickle(folder):
     (folder / "model.safetensors").unlink()
 
 
+def break_the_card(folder):
+    (folder / "README.md").write_text("---\ntags: [\n---\n")
+
+
 def change(name, **fields):
     def change_file(folder):
         content = json.loads((folder / name).read_text())
@@ -116,7 +120,10 @@ def change(name, **fields):
         (change("config.json", num_layers=99), "num_layers=99: must be between 1 and 20"),
         (change("config.json", channel_growth=5), "its weights do not fit its config.json"),
         (change("preprocessor_config.json", sampling_rate=8000), "is for 8000 Hz and config.json for 16000 Hz"),
-        (lambda folder: (folder / "README.md").write_text("---\ntags: [\n---\n"), "tiny/README.md: its metadata are not valid"),
+        (
+            lambda folder: (folder / "README.md").write_text("---\ntags: [\n---\n"),
+            "tiny/README.md: its metadata are not valid",
+        ),
     ],
 )
 def test_a_folder_that_is_not_fit_is_refused_in_one_line(model, damage, wanted, unchecked):
@@ -219,6 +226,7 @@ def pushed(tmp_path_factory):
         "unavailable": ("org/unavailable", {"changed": True}),
         "broken": ("org/broken", {"changed": True}),
         "overtaken": ("org/overtaken", {}),
+        "cut off": ("org/cut", {}),
         "stranger": ("strangers/tiny", {}),
         "anonymous": ("org/new", {"token": ""}),
         "offline": ("org/new", {"offline": True}),
@@ -233,6 +241,7 @@ def pushed(tmp_path_factory):
         hub.fail("POST /org/unavailable.git/info/lfs", 503, times=float("inf"))
         hub.fail("PUT /lfs-upload/org/broken/", break_after=1000)
         hub.fail("POST /api/models/org/overtaken/commit", 412)
+        hub.fail("POST /api/models/org/cut/commit", break_after=1000)
         printed = hub.run(DRIVER, model, json.dumps(list(calls.values())), impatient=True)
         yield hub, dict(zip(calls, map(json.loads, printed.splitlines()), strict=True))
 
@@ -282,6 +291,8 @@ def test_a_failed_push_changes_nothing_and_says_how_to_go_on(pushed):
             f"org/{name}: the push failed (the Hub answered {status}); nothing changed there, its last commit is "
             f"{last.id[:7]}; "
         )
+    cut = hub.commits("org/cut")[0]
+    assert cut.title == "initial commit" and f"; its last commit was {cut.id[:7]}; run this again" in went["cut off"]
     assert went["unavailable"].endswith("run this again: what was uploaded is not uploaded twice")
     assert went["overtaken"].endswith("someone else has pushed in the meantime: look at it, and run this again")
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ def dataset(hub, tmp_path) -> str:
     return "org/pairs"
 
 
-def train(hub, tmp_path, *options, **fields) -> Path:
+def train(hub, tmp_path, *, error: str | None = None, **fields) -> Path:
+    """Runs a fine-tuning; with `error`, one that has to end in a line with it."""
     output = tmp_path / "tuned"
     recipe = {
         "model": "waveunet-speech-16khz",
@@ -71,13 +73,14 @@ def train(hub, tmp_path, *options, **fields) -> Path:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(recipe))
     result = subprocess.run(
-        [sys.executable, "-m", "dse_hf.training.run", str(path), *options],
+        [sys.executable, "-m", "dse_hf.training.run", str(path)],
         capture_output=True,
         text=True,
         env={**hub.environment(), "OMP_NUM_THREADS": "2"},
         timeout=500,
     )
-    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.returncode == (0 if error is None else 1), result.stderr[-3000:]
+    assert error is None or re.search(error, result.stderr.strip().splitlines()[-1]), result.stderr[-3000:]
     return output
 
 
@@ -107,3 +110,15 @@ def test_what_was_learned_goes_to_the_hub(hub, dataset, tmp_path):
     card = files["README.md"].decode()
     assert "pipeline_tag: audio-to-audio" in card and "org/pairs" in card
     assert hub.is_private("org/tuned")
+
+
+def test_a_hub_that_fails_costs_no_training(hub, dataset, tmp_path):
+    hub.fail("/commit/", status=403, times=float("inf"))
+    short = {"max_steps": 1, "eval_steps": 1, "save_steps": 1, "eval_on_start": False, "eval_clips": 1}
+    error = r"trained and saved, but not pushed .* push it with `dse-hf publish .*tuned org/tuned`"
+    output = train(hub, tmp_path, push_to_hub=True, hub_model_id="org/tuned", error=error, **short)
+    assert (output / "model.safetensors").exists() and (output / "checkpoint-1").is_dir()
+    hub.heal()
+    hub.fail("/api/repos/create", status=403, times=float("inf"))
+    error = "hub_model_id='org/other': the repository cannot be made"
+    train(hub, tmp_path, push_to_hub=True, hub_model_id="org/other", error=error, **short)

@@ -127,6 +127,24 @@ class SeparationTrainer(Trainer):
                 "command to go on"
             ) from error
 
+    def init_hf_repo(self, *args, **kwargs):
+        try:
+            super().init_hf_repo(*args, **kwargs)
+        except Exception as error:  # of the Hub's client, of many kinds
+            raise ValueError(
+                f"hub_model_id={self.args.hub_model_id!r}: the repository cannot be made ({error}); "
+                "run `hf auth login`, check the name and the network, or leave out push_to_hub"
+            ) from error
+
+    def push_to_hub(self, *args, **kwargs):
+        try:
+            return super().push_to_hub(*args, **kwargs)
+        except Exception as error:
+            raise ValueError(
+                f"{self.args.output_dir}: trained and saved, but not pushed ({error}); push it with "
+                f"`dse-hf publish {self.args.output_dir} {self.hub_model_id}`"
+            ) from error
+
     def _push_from_checkpoint(self, checkpoint_folder):
         """Pushes the checkpoint's model in the background; what else there is in it are Trainer's pickles."""
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
