@@ -96,7 +96,11 @@ class TestRun:
         assert not any(name.endswith((".bin", ".part")) for name in files)  # no pickles
         metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
         assert {"eval_loss", "eval_si_sdr", "eval_si_sdr_improvement", "eval_background_si_sdr"} <= set(metrics)
-        (result,) = json.loads((tmp_path / "run" / "results.json").read_text())["models"].values()
+        results = json.loads((tmp_path / "run" / "results.json").read_text())["models"]
+        assert list(results) == ["input", "run"]
+        improvement = results["run"]["mean"]["si_sdr"] - results["input"]["mean"]["si_sdr"]
+        assert improvement == pytest.approx(metrics["eval_si_sdr_improvement"], abs=1e-2)
+        result = results["run"]
         assert result["mean"]["si_sdr"] == pytest.approx(metrics["eval_si_sdr"], abs=1e-3)
         assert len(result["clips"]) == 2
 

@@ -187,12 +187,11 @@ def build_app(models: dict | None = None) -> gr.Blocks:
 
 
 def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
-    limits = f"Up to {sounds.MAX_SECONDS} s and {sounds.MAX_MEGABYTES} MB"
     with gr.Row():
         with gr.Column(scale=3):
-            audio = gr.Audio(
-                label=f"Your recording. {limits}", sources=["upload", "microphone"], type="filepath", elem_id="input"
-            )
+            audio = gr.Audio(label="Input", sources=["upload", "microphone"], type="filepath", elem_id="input")
+            limits = f"up to {sounds.MAX_SECONDS} s, {sounds.MAX_MEGABYTES} MB and {sounds.MAX_CHANNELS} channels"
+            gr.Markdown(f"Any usual format, {limits}. One sound is worked on at a time.", elem_classes="note")
         with gr.Column(scale=2):
             names = list(handlers.models)
             first = DEFAULT_MODEL if DEFAULT_MODEL in names else names[0]
@@ -235,11 +234,12 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
         with gr.Column():
             clean = gr.Audio(
                 str(sounds.EXAMPLES / "clean.flac"),
-                label=f"Clean speech. Up to {sounds.MIX_SECONDS} s",
+                label="Clean speech",
                 sources=["upload", "microphone"],
                 type="filepath",
                 elem_id="clean",
             )
+            gr.Markdown(f"Up to {sounds.MIX_SECONDS} s; mixed at {sounds.MIX_RATE / 1000:g} kHz.", elem_classes="note")
         with gr.Column():
             noise_type = gr.Dropdown(list(sounds.NOISE_TYPES), value="train", label="Noise", interactive=True)
             noise = gr.Audio(label="Your noise", sources=["upload"], type="filepath", visible=False, elem_id="noise")

@@ -97,7 +97,9 @@ def scores_html(scores: dict[str, tuple[float | None, float | None]], titles: di
 
 
 def _number(value: float | None, digits: int, missing: str = "not defined", sign: str = "") -> str:
-    return f"{value:{sign}.{digits}f}" if value is not None and math.isfinite(value) else missing
+    if value is None or not math.isfinite(value):
+        return missing
+    return f"{value:{sign}.{digits}f}".replace("-", "−")
 
 
 def mixer_html(sources: dict[str, str]) -> str:

@@ -10,13 +10,12 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, default_data_co
 from transformers.utils import logging
 
 from ..cards import write_card
+from ..conversion import feature_extractor_for
 from ..data import DataArguments, build_training_set, build_validation_set, evaluation_clips
 from ..data.building import training_specs
 from ..models.configuration_dae import DAEConfig
 from ..models.configuration_dvae import DVAEConfig
 from ..models.configuration_waveunet import WaveUNetConfig
-from ..models.feature_extraction_spectrogram import SpectrogramFeatureExtractor
-from ..models.feature_extraction_waveform import WaveformFeatureExtractor
 from ..models.modeling_dae import DAEModel
 from ..models.modeling_dvae import DVAEModel
 from ..models.modeling_waveunet import WaveUNetModel
@@ -63,7 +62,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         args=training_args,
         train_dataset=training_set,
         eval_dataset=validation_set,
-        processing_class=feature_extractor_of(model),
+        processing_class=feature_extractor_for(model.config),
         data_collator=default_data_collator,  # examples have one length; Trainer would pad with the feature extractor
         callbacks=callbacks_of(training_args),
         clips=lambda: clips_of(model, data_args, training_args),
@@ -96,18 +95,6 @@ def build_model(arguments: ModelArguments) -> PreTrainedModel:
         raise ValueError(f"model_type={arguments.model_type!r}: choose among {', '.join(MODELS)}")
     config_class, model_class = MODELS[arguments.model_type]
     return model_class(config_class(**fields))
-
-
-def feature_extractor_of(model: PreTrainedModel):
-    config = model.config
-    if isinstance(model, WaveUNetModel):
-        return WaveformFeatureExtractor(feature_size=config.channels, sampling_rate=config.sampling_rate)
-    return SpectrogramFeatureExtractor(
-        sampling_rate=config.sampling_rate,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        log_offset=config.log_offset,
-    )
 
 
 def examples_of(arguments: SeparationTrainingArguments) -> int | None:

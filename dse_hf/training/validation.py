@@ -32,7 +32,8 @@ def score_clips(
     """Separates the clips and scores every source; gives back the first `keep` clips with their sources, too.
 
     Scores are SI-SDR, its improvement over the mixture and SDR in dB; if `perceptual`, those of
-    [`available_metrics`] of the first source as well. A record is as in [`evaluate`]'s results.
+    [`available_metrics`] of the first source as well. A record is as in [`evaluate`]'s results, and has those of the
+    mixture under `input`.
     """
     records, heard = [], []
     rate, names = model.config.sampling_rate, model.config.sources
@@ -41,12 +42,14 @@ def score_clips(
         sources = np.stack([separated[name].cpu().numpy() for name in names])
         record = {"name": clip.name, "attributes": clip.attributes, "scores": {}, "not_scored": {}}
         record.update(seconds=round(clip.mixture.shape[-1] / rate, 3), fingerprint=fingerprint(clip))
+        record["input"] = {"scores": {}, "not_scored": {}}
         for name, estimate, reference in zip(names, sources, clip.references):
             wanted = available_metrics(rate) if perceptual and name == names[0] else RATIOS
-            scores, reasons = score_signal(estimate, reference, clip.mixture, rate, wanted)
-            record["scores"][name] = scores
-            if reasons:
-                record["not_scored"][name] = reasons
+            for into, signal in ((record, estimate), (record["input"], clip.mixture)):
+                scores, reasons = score_signal(signal, reference, clip.mixture, rate, wanted)
+                into["scores"][name] = scores
+                if reasons:
+                    into["not_scored"][name] = reasons
         records.append(record)
         if len(heard) < keep:
             heard.append(HeardClip(clip, sources))
@@ -69,9 +72,16 @@ def mean_metrics(records: list[dict], sources: list[str]) -> dict[str, float]:
 
 def results_of(records: list[dict], name: str, dataset: str, config) -> dict:
     """The records of a model's clips as `dse-hf evaluate` writes its results."""
+    mixtures = [{**record, **record["input"]} for record in records]
     digest = hashlib.sha256(" ".join(record["fingerprint"] for record in records).encode())
     return {
-        "models": {name: {**summarize(records, config.sources), "clips": records}},
+        "models": {
+            key: {
+                **summarize(rows, config.sources),
+                "clips": [{field: value for field, value in row.items() if field != "input"} for row in rows],
+            }
+            for key, rows in (("input", mixtures), (name, records))
+        },
         "dataset": {
             "name": dataset,
             "clips": len(records),
