@@ -1,9 +1,12 @@
 """The app's API, as other programs call it: gradio_client, plain HTTP, MCP."""
 
+import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -84,9 +87,7 @@ def test_mix_has_the_snr(client, noise_type, tmp_path):
     speech = tone(tmp_path / "speech.wav", seconds=2.0)
     own = handle_file(tone(tmp_path / "own.wav", 1000.0, 0.5, rate=8000)) if noise_type == sounds.OWN_NOISE else None
     mixture, rate = soundfile.read(
-        client.predict(
-            clean=handle_file(speech), noise_type=noise_type, noise=own, snr_db=0.0, api_name="/mix"
-        )
+        client.predict(clean=handle_file(speech), noise_type=noise_type, noise=own, snr_db=0.0, api_name="/mix")
     )
     clean, _ = soundfile.read(speech)
     assert rate == RATE and mixture.shape == clean.shape
@@ -182,17 +183,14 @@ def test_the_api_is_documented_and_the_pages_own_events_are_not_in_it(client):
 
 
 def test_mcp_tools(url):
-    pytest.importorskip("mcp")  # of gradio[mcp]
-    import asyncio
-
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
 
     async def tools():
-        async with streamablehttp_client(f"{url}gradio_api/mcp/") as (read, write, _):
-            async with ClientSession(read, write) as session:
-                await session.initialize()
-                return {tool.name: tool for tool in (await session.list_tools()).tools}
+        transport = streamablehttp_client(f"{url}gradio_api/mcp/")
+        async with transport as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            return {tool.name: tool for tool in (await session.list_tools()).tools}
 
     found = asyncio.run(tools())
     separate = next(tool for name, tool in found.items() if name.endswith("separate"))
@@ -221,8 +219,6 @@ def _made(folder: Path) -> range:
 
 
 def test_no_folder_of_ours_is_left_behind(client, tmp_path):
-    import tempfile
-
     place = Path(tempfile.gettempdir())
     before = set(place.glob("dse-hf-*"))
     client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
@@ -234,7 +230,7 @@ def test_no_folder_of_ours_is_left_behind(client, tmp_path):
 def test_the_app_command_tells_what_to_install_without_gradio(tmp_path):
     (tmp_path / "gradio.py").write_text("raise ImportError('No module named gradio')\n")
     command = [sys.executable, "-m", "dse_hf", "app", "--no-browser"]
-    environment = {**__import__("os").environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
     assert result.returncode == 1
     assert "pip install 'dse-hf[space]'" in result.stderr and "Traceback" not in result.stderr

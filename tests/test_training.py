@@ -101,6 +101,7 @@ class TestRun:
         improvement = results["run"]["mean"]["si_sdr"] - results["input"]["mean"]["si_sdr"]
         assert improvement == pytest.approx(metrics["eval_si_sdr_improvement"], abs=1e-2)
         result = results["run"]
+        assert not any(str(corpus) in (tmp_path / "run" / name).read_text() for name in ("results.json", "README.md"))
         assert result["mean"]["si_sdr"] == pytest.approx(metrics["eval_si_sdr"], abs=1e-3)
         assert len(result["clips"]) == 2
 

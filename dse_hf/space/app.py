@@ -266,9 +266,7 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
         [mixture, pair, score, send, results],
         **private,
     )
-    score.click(
-        gpu(answering(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private
-    )
+    score.click(gpu(answering(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private)
     send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **private)
     return {"clean": clean, "noise_type": noise_type, "noise": noise, "snr_db": snr}
 
@@ -310,5 +308,6 @@ def launch_app(app: gr.Blocks, **options):
         mcp_server=True,
         ssr_mode=False,
         state_session_capacity=100,
+        max_threads=4,  # each keeps memory of its own, and few can work at once
         **options,
     )

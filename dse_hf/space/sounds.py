@@ -172,7 +172,9 @@ def write_mono(waveform: np.ndarray, path: Path) -> Path:
     return path
 
 
-def score(clean: np.ndarray, mixture: np.ndarray, estimate: np.ndarray) -> dict[str, tuple[float | None, float | None]]:
+def score(
+    clean: np.ndarray, mixture: np.ndarray, estimate: np.ndarray
+) -> dict[str, tuple[float | None, float | None]]:
     """Metric of `METRICS` → before and after, of (T,) each at `MIX_RATE`; `None` where it is not defined."""
     from ..metrics import score_signal
 

@@ -149,7 +149,9 @@ def write_results_and_card(trainer: SeparationTrainer, model_args: ModelArgument
     folder, config = Path(trainer.args.output_dir), trainer.model.config
     datasets = [str(spec) for specs in training_specs(data_args).values() for spec in specs]
     if trainer.clip_records:
-        name = f"{data_args.validation_split} split of {', '.join(datasets)}"
+        # Where folders lie on this machine is nobody's business.
+        names = [Path(name).resolve().name if os.path.isdir(name) else name for name in datasets]
+        name = f"{data_args.validation_split} split of {', '.join(names)}"
         results = {**results_of(trainer.clip_records, folder.name, name, config), "hardware": str(trainer.args.device)}
         part = folder / "results.json.part"
         part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Makes the model again, from the Debian packages on: the corpus, the four stages, the embedded folder.
+#   sh model_cards/waveunet-speech-16khz/train.sh
+set -eu
+card=model_cards/waveunet-speech-16khz
+runs=runs/waveunet-speech-16khz
+python $card/corpus.py corpus
+python -m dse_hf.training.run $card/recipe.yaml
+python -m dse_hf.training.run $card/finetune.yaml --model $runs
+python -m dse_hf.training.run $card/intelligibility.yaml --model $runs-finetuned
+python -m dse_hf.training.run $card/long.yaml --model $runs-intelligibility
+python $card/embed.py $runs-long
