@@ -1,7 +1,9 @@
 """Whole clips for evaluation: always the same, in the same order."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -104,7 +106,7 @@ def _recordings(collections: Sequence[ParallelCollection]) -> Iterator[Clip]:
                 continue
             row = collection.dataset[index]
             attributes = {name: value for name, value in row.items() if isinstance(value, (str, int, float))}
-            yield Clip(collection.name(index), references.sum(axis=0), references, attributes)
+            yield Clip(_title(collection, index), references.sum(axis=0), references, attributes)
 
 
 def _mixtures(
@@ -130,4 +132,12 @@ def _mixtures(
             attributes = {**collection.attributes(index), "snr": snr}
             if isinstance(kind, str):
                 attributes["kind"] = kind
-            yield Clip(collection.name(index), mixture * gain, references * gain, attributes)
+            yield Clip(_title(collection, index), mixture * gain, references * gain, attributes)
+
+
+def _title(collection, index: int) -> str:
+    """Name of a clip for results, which others may read: of a file, its place in the dataset's folder."""
+    name = collection.name(index)
+    with contextlib.suppress(ValueError):
+        return Path(name).relative_to(collection.spec.name).as_posix()
+    return name

@@ -181,7 +181,7 @@ def build_app(models: dict | None = None) -> gr.Blocks:
             with gr.Tab("Noise mix", id="mix"):
                 mixture = _mix_tab(handlers, tabs, audio, model)
         with gr.Accordion("How it works, and what becomes of your sounds", open=False):
-            gr.HTML(_about())
+            gr.HTML(drawing.about_html(os.environ.get("SPACE_ID"), DEFAULT_MODEL))
         _add_api(handlers, keeper, audio, model, mixture)
     return app
 
@@ -280,18 +280,6 @@ def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) ->
     trigger.click(answering(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
     gr.api(handlers.list_models, api_name="models")
     gr.api(handlers.list_noise_types, api_name="noise_types")
-
-
-def _about() -> str:
-    from markdown_it import MarkdownIt
-
-    links, space = "", os.environ.get("SPACE_ID")  # owner/name, on Hugging Face
-    if space:
-        hub = "https://huggingface.co"
-        card = f"{hub}/{space.split('/')[0]}/{DEFAULT_MODEL}"
-        links = f" · [the model's card]({card}) · [the code]({hub}/spaces/{space}/tree/main)"
-    text = (FOLDER / "about.md").read_text(encoding="utf-8").replace("LINKS", links)
-    return MarkdownIt("commonmark", {"html": True}).render(text)
 
 
 def launch_app(app: gr.Blocks, **options):

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -114,3 +115,16 @@ def mixer_html(sources: dict[str, str]) -> str:
         '<input type="range" min="0" max="100" value="0" step="1"></label>'
         '<span class="mixer-time"></span></div>'
     )
+
+
+def about_html(space: str | None, model: str) -> str:
+    """How it works, and where to read on; `space` is `owner/name` on Hugging Face, where the model's owner is too."""
+    from markdown_it import MarkdownIt
+
+    links = ""
+    if space:
+        hub = "https://huggingface.co"
+        card = f"{hub}/{space.split('/')[0]}/{model}"
+        links = f" · [the model's card]({card}) · [the code]({hub}/spaces/{space}/tree/main)"
+    text = Path(__file__).with_name("about.md").read_text(encoding="utf-8").replace("LINKS", links)
+    return MarkdownIt("commonmark", {"html": True}).render(text)
