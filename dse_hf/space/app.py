@@ -168,8 +168,7 @@ def build_app(models: dict | None = None) -> gr.Blocks:
     """The app, to be launched by [`launch_app`]; `models` by name, by default those of `OFFERED`."""
     if models is None:
         models = {name: load_model(name, device="cpu") for name in OFFERED}
-    title = "dse-hf: take the noise out of a recording"
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
+    with gr.Blocks(title="Source separation", analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
         gr.Markdown(
             "# Hear it without the noise\nA Wave-U-Net takes a recording apart: the voice in front, the noise behind."
         )
