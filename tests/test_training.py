@@ -119,6 +119,12 @@ class TestRun:
         measured = json.loads((tmp_path / "run" / "validation_results.json").read_text())["eval_si_sdr"]
         assert measured == pytest.approx(torch.stack(expected).mean().item(), abs=0.02)
 
+    def test_perceptual_scores_on_request(self, corpus, tmp_path):
+        run(corpus, tmp_path / "run", eval_perceptual=True, max_steps=1)
+        metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
+        assert 0 < metrics["eval_stoi"] <= 1 and 1 <= metrics["eval_pesq"] <= 4.65
+        assert "eval_background_pesq" not in metrics  # a score of speech
+
     def test_a_recipe_run_twice_gives_the_same_numbers(self, corpus, tmp_path):
         options = {"model_config": {**AUTOENCODER, "dropout": 0.5}, "losses": ["mse"], "model_type": "dvae"}
         models = [

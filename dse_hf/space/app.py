@@ -283,10 +283,9 @@ def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) ->
 
 def launch_app(app: gr.Blocks, **options):
     """Launches it with its looks, its queue, its limits and its MCP server; `options` as for `Blocks.launch`."""
-    fonts = ["ui-sans-serif", "system-ui", "sans-serif"]  # local ones: the page needs no network
-    theme = gr.themes.Soft(primary_hue="orange", font=fonts, font_mono=["ui-monospace", "monospace"])
+    fonts = {"font": ["ui-sans-serif", "system-ui"], "font_mono": ["ui-monospace"]}  # local ones: no network is needed
     return app.queue(max_size=WAITING, default_concurrency_limit=RUNS_AT_ONCE).launch(
-        theme=theme,
+        theme=gr.themes.Soft(primary_hue="orange", **fonts),
         css_paths=FOLDER / "page.css",
         head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
         max_file_size=f"{sounds.MAX_MEGABYTES}mb",
@@ -295,6 +294,6 @@ def launch_app(app: gr.Blocks, **options):
         mcp_server=True,
         ssr_mode=False,
         state_session_capacity=100,
-        max_threads=4,  # each keeps memory of its own, and few can work at once
+        max_threads=4,  # few can work at once
         **options,
     )
