@@ -37,8 +37,9 @@ def answering(handler: Callable) -> Callable:
             raise gr.Error(message, duration=15, print_exception=False) from None
         except Exception:
             logger.exception("a request failed")
-            message = "Something went wrong on the server, not with your sound. Try again."
-            raise gr.Error(message, print_exception=False) from None
+            raise gr.Error("Something went wrong here, not in your sound. Try again", print_exception=False) from None
+        finally:
+            sounds.release_memory()
 
     return answer
 
