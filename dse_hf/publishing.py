@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .publishing_checks import check_reload, check_space, check_weights
+from .publishing_spaces import bundle_package
 
 
 _NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
@@ -98,7 +99,8 @@ def publish_space(
     progress: Callable[[str], None] | None = None,
 ) -> Publication:
     """Publishes a Space's folder (`README.md` with the Space's metadata, the app, `requirements.txt`) as
-    [`publish_model`] does a model's; instead of being reloaded, its code is compiled."""
+    [`publish_model`] does a model's; instead of being reloaded, its code is compiled. Where its requirements name
+    dse-hf, the package goes with it: see [`bundle_package`]."""
     _check_repo_id(repo_id)
     say = progress or (lambda doing: None)
     with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
@@ -106,6 +108,7 @@ def publish_space(
         say(f"checking the Space {folder}")
         sdk = check_space(Path(folder))
         shutil.copytree(folder, staged, ignore=_NOT_PUBLISHED)
+        bundle_package(staged)
         if dry_run:
             return _describe(staged, repo_id)
         say(f"pushing to {repo_id}")

@@ -42,7 +42,7 @@ def make_space(folder: Path) -> Path:
     folder.mkdir()
     (folder / "README.md").write_text("---\ntitle: Demo\nsdk: gradio\napp_file: app.py\n---\n# Demo\n")
     (folder / "app.py").write_text("import gradio\n")
-    (folder / "requirements.txt").write_text("dse-hf\n")
+    (folder / "requirements.txt").write_text("scipy\n")
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "app.pyc").write_bytes(b"")
     return folder

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_a_defect_of_ours_tells_nothing_of_the_server(client, models, tmp_path, 
         raise RuntimeError("secret /srv/place")
 
     monkeypatch.setattr(models["two"], "separation_stream", fail)
-    with pytest.raises(AppError, match="on the server, not with your sound") as error:
+    with pytest.raises(AppError, match="here, not in your sound") as error:
         client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
     assert "secret" not in str(error.value)
 
@@ -196,6 +197,38 @@ def test_mcp_tools(url):
     separate = next(tool for name, tool in found.items() if name.endswith("separate"))
     assert set(separate.inputSchema["properties"]) == {"audio", "model"}
     assert "Separates a sound" in separate.description
+
+
+@pytest.mark.parametrize("language", ["python", "bash"])
+def test_the_readmes_lines_work(url, tmp_path, language):
+    text = (ROOT / "spaces" / "source_separation" / "README.md").read_text()
+    (code,) = [
+        code
+        for kind, code in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S)
+        if kind == language and "SPACE" in code
+    ]
+    code = code.replace("waveunet-speech-16khz", "two")
+    tone(tmp_path / "noisy.wav")
+    tone(tmp_path / "clean.wav")
+    if language == "python":
+        check = "\nassert len(files) == 2 and report and mixture and len(models) == 2 and 'train' in noises"
+        command = [sys.executable, "-c", f"SPACE = {url!r}\n{code}{check}"]
+    else:
+        command = ["bash", "-euc", f"SPACE={url.rstrip('/')}\n{code}"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert language == "python" or "event: complete" in result.stdout
+
+
+def test_an_upload_beyond_the_limit_is_refused(url):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    body += bytes((sounds.MAX_MEGABYTES + 1) << 20) + b"\r\n--x--\r\n"
+    request = urllib.request.Request(
+        f"{url}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    with pytest.raises((urllib.error.HTTPError, urllib.error.URLError)) as error:
+        urllib.request.urlopen(request)
+    assert getattr(error.value, "code", 413) == 413
 
 
 def test_visitors_get_their_own_sounds(url, models, tmp_path):
