@@ -1,6 +1,8 @@
 """The app's API, as other programs call it: gradio_client, plain HTTP, MCP."""
 
 import asyncio
+import base64
+import io
 import json
 import os
 import re
@@ -197,6 +199,28 @@ def test_mcp_tools(url):
     separate = next(tool for name, tool in found.items() if name.endswith("separate"))
     assert set(separate.inputSchema["properties"]) == {"audio", "model"}
     assert "Separates a sound" in separate.description
+
+
+def test_an_mcp_client_gets_the_sources(url, tmp_path):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    source = tone(tmp_path / "tone.wav")
+    sent = f"data:audio/wav;base64,{base64.b64encode(source.read_bytes()).decode()}"
+
+    async def call():
+        transport = streamablehttp_client(f"{url}gradio_api/mcp/")
+        async with transport as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            name = next(tool.name for tool in (await session.list_tools()).tools if tool.name.endswith("separate"))
+            return await session.call_tool(name, {"audio": sent, "model": "two"})
+
+    result = asyncio.run(call())
+    assert not result.isError, result.content
+    urls = re.findall(r"http://[^']+\.wav", result.content[0].text)
+    separated = [soundfile.read(io.BytesIO(urllib.request.urlopen(url).read()), dtype="int16")[0] for url in urls]
+    assert len(separated) == 2
+    np.testing.assert_array_equal(sum(separated), soundfile.read(source, dtype="int16")[0])
 
 
 @pytest.mark.parametrize("language", ["python", "bash"])
