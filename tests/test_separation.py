@@ -72,6 +72,25 @@ def test_a_block_may_end_anywhere(padding):
         torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_digital_silence_stays_silent(padding):
+    model = tiny_model(num_layers=2, padding=padding)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # biases that hum
+    context = min(model.config.context, 160)
+    waveform = torch.randn(2, 900, generator=torch.Generator().manual_seed(0)) * 0.1
+    waveform[0, 300:700] = 0
+    waveform[1, 450] = 0  # a zero is no silence
+    one = model.separate(waveform, 16000)
+    for tile_length in (4, 52, 640):
+        tiled = model.separate(waveform, 16000, tile_length=tile_length)
+        for name, source in tiled.items():
+            torch.testing.assert_close(source, one[name], atol=1e-5, rtol=0)
+            assert not source[0, 300 + context : 700 - context].any()
+            assert source[0, 300 + context - 1] != 0 and source[0, 700 - context] != 0 and source[1, 450] != 0
+    assert not model.separate(torch.zeros(1, 50), 16000)["foreground"].any()
+
+
 @pytest.mark.parametrize("output", ["difference", "direct"])
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("model_channels", [1, 2])

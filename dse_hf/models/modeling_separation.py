@@ -14,6 +14,15 @@ def center_crop(input: Tensor, target_shape: int) -> Tensor:
     return input[..., start : start + target_shape]
 
 
+def in_silence(signal: Tensor, radius: int) -> Tensor:
+    """Where a signal (…, T) is zero for at least `radius` samples on both sides, beyond its ends as well."""
+    length = signal.shape[-1]
+    not_zero = torch.nn.functional.pad((signal != 0).cumsum(dim=-1), (1, 0))  # among the samples before each one
+    positions = torch.arange(length, device=signal.device)
+    before, after = (positions - radius).clamp(min=0), (positions + radius + 1).clamp(max=length)
+    return not_zero[..., after] == not_zero[..., before]
+
+
 class SeparationStream:
     r"""
     Takes blocks of a signal in any size and gives back the sources of what is finished.
@@ -102,7 +111,11 @@ class SeparationStream:
         mixture_at = self.finished - self.buffer_start
         mixture = self.buffer[..., mixture_at : mixture_at + length]
         self.finished += length
-        return self.model._separate_rows(window, mixture, kept)
+        sources = self.model._separate_rows(window, mixture, kept)
+        # Nothing comes of nothing: the biases of a network would hum in digital silence.
+        radius = min(self.context, config.sampling_rate // 100)
+        first = kept + self.trim
+        return sources.masked_fill(in_silence(window, radius)[:, None, :, first : first + length], 0.0)
 
     def _forget(self) -> None:
         """Drops the input that no later window reaches."""
