@@ -25,6 +25,7 @@ _PUBLIC = {
     "pretrained": ["embedded_models", "load_model"],
     "separate": ["separate_file"],
     "conversion": ["convert_checkpoint"],
+    "export": ["export_onnx"],
     "cards": ["write_card"],
     "publishing": ["publish_model", "publish_space"],
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from . import __version__
 from .cli_app import add_app_arguments, app
 from .cli_evaluate import add_evaluate_arguments, evaluate
+from .cli_export import add_export_arguments, export
 from .cli_publish import add_publish_arguments, publish
 from .cli_separate import FAILURE, add_separate_arguments, complain, separate
 
@@ -126,5 +127,6 @@ COMMANDS = {
     "evaluate": Command("measure models side by side on a dataset", evaluate, add_evaluate_arguments),
     "publish": Command("push a model, or a Space, to the Hub", publish, add_publish_arguments),
     "convert": Command("make a model of a libdse checkpoint", _convert, _add_convert_arguments),
+    "export": Command("write a model as an ONNX file", export, add_export_arguments),
     "app": Command("open the app in the browser", app, add_app_arguments),
 }

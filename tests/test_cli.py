@@ -421,4 +421,4 @@ def test_convert(monkeypatch, capsys):
 
 
 def test_every_command_is_in_the_table():
-    assert list(cli.COMMANDS) == ["separate", "train", "evaluate", "publish", "convert", "app"]
+    assert list(cli.COMMANDS) == ["separate", "train", "evaluate", "publish", "convert", "export", "app"]

@@ -29,7 +29,7 @@ CASES = [
     pytest.param(language, code, id=f"{path.parent.name}-{number}-{code.split()[0]}")
     for path in (ROOT / "README.md", CARD / "README.md")
     for number, (language, code) in enumerate(blocks(path))
-    if code.strip() not in NOT_HERE and "org/waveunet" not in code
+    if code.strip() not in NOT_HERE and "org/waveunet" not in code and ".onnx" not in code
 ]
 
 
@@ -86,6 +86,25 @@ def test_the_commands_of_the_hub_work(hub, desk):
         assert result.returncode == 0, result.stderr[-3000:]
     assert (desk / "noisy.foreground.wav").is_file()
     assert hub.is_private("org/waveunet")
+
+
+def test_the_onnx_file_runs_without_torch_and_gives_what_separate_gives(desk):
+    (_, export), (_, code) = [block for block in blocks(ROOT / "README.md") if ".onnx" in block[1]]
+    assert len(code.splitlines()) <= 40
+    noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="float32")
+    noisy = np.resize(noisy, (16000 * 11, 2))  # of more than one tile
+    soundfile.write(desk / "noisy.wav", noisy, 16000)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    without = "import sys\nfor name in ('torch', 'transformers', 'dse_hf'): sys.modules[name] = None\n"
+    separate = "dse-hf separate noisy.wav --quiet"
+    for command in (["bash", "-euc", f"{export}\n{separate}"], [sys.executable, "-c", without + code]):
+        result = subprocess.run(
+            command, cwd=desk, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+    for name in ("foreground", "background"):
+        ours, theirs = (soundfile.read(desk / f"{prefix}{name}.wav")[0] for prefix in ("noisy.", ""))
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=2 / 2**15)  # both of 16 bits
 
 
 def test_the_demo_says_in_two_lines_what_it_wrote_and_gained(tmp_path):
