@@ -1,4 +1,8 @@
+import math
+from pathlib import Path
+
 import pytest
+import soundfile
 import torch
 
 from dse_hf import metrics
@@ -10,6 +14,10 @@ from dse_hf.training.losses import (
     STOILoss,
     WeightedLoss,
 )
+from dse_hf.training.pesq_loss import PESQLoss
+
+
+EXAMPLES = Path(__file__).parents[1] / "dse_hf" / "space" / "examples"
 
 
 @pytest.fixture
@@ -104,6 +112,34 @@ def test_stoi_loss_follows_pystoi(extended, sampling_rate):
 def test_stoi_loss_wants_its_bands():
     with pytest.raises(ValueError, match="sampling_rate=8000"):
         WeightedLoss(["stoi"], ["a", "b"], sampling_rate=8000)
+
+
+def test_pesq_loss_follows_pesq():
+    clean = torch.from_numpy(soundfile.read(EXAMPLES / "clean.flac", dtype="float32")[0])
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    for snr in (0, 10, 20, 30):
+        noisy = clean + noise * clean.norm() / noise.norm() * 10 ** (-snr / 20)
+        for level in (1.0, 0.1):  # which PESQ does not hear
+            loss = of(PESQLoss(), level * noisy[None, None, None], level * clean[None, None, None])
+            score = metrics.pesq(noisy, clean, 16000)
+            raw = (3.8224 - math.log(4 / (score - 0.999) - 1)) / 1.3669  # P.862.2, equation 1, inverted
+            assert -loss == pytest.approx(raw, abs=0.4), snr
+
+
+@pytest.mark.parametrize("estimate", [0.0, 1e-6, 1.0, 100.0])
+def test_pesq_loss_has_gradients_for_any_estimate(estimate):
+    speech = torch.from_numpy(soundfile.read(EXAMPLES / "clean.flac", frames=32000, dtype="float32")[0])
+    estimates = (estimate * speech[None, None, None]).requires_grad_()
+    of(PESQLoss(), estimates, speech[None, None, None]).backward()
+    assert estimates.grad.isfinite().all()
+
+
+def test_pesq_loss_leaves_out_silence_and_scraps():
+    speech = torch.randn(1, 1, 1, 16000, generator=torch.Generator().manual_seed(0))
+    assert of(PESQLoss(), speech, 0 * speech) == 0
+    assert of(PESQLoss(), speech[..., :1000], speech[..., :1000]) == 0
+    with pytest.raises(ValueError, match="sampling_rate=4000"):
+        PESQLoss(4000)
 
 
 def test_weights_and_names():

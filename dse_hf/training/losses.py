@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .pesq_loss import PESQLoss
+
 
 class MSELoss(nn.Module):
     """Mean squared error, the loss of the Wave-U-Net paper (section 4.2)."""
@@ -90,8 +92,10 @@ class MultiResolutionSTFTLoss(nn.Module):
             .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
             for x in (estimates, labels)
         )  # fmt: skip
-        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses.
-        convergence = (estimated - true).norm(dim=1) / true.norm(dim=1)
+        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses; silence counts as a source
+        # 20 dB below the mixture, or one clip of noise alone would outweigh the batch.
+        quiet = 0.1 * (window.square().sum() * true.shape[1]).sqrt()
+        convergence = (estimated - true).norm(dim=1) / true.norm(dim=1).clamp_min(quiet)
         return convergence.mean() + F.l1_loss(estimated.log(), true.log())
 
 
@@ -176,10 +180,12 @@ LOSSES = {
     "multi_resolution_stft": MultiResolutionSTFTLoss,
     "stoi": STOILoss,
     "estoi": partial(STOILoss, extended=True),
+    "pesq": PESQLoss,
 }
 
 # Spectral terms leave the last source out, unless they are told: it is the rest of the mixture.
-SPECTRAL = {"multi_resolution_stft", "stoi", "estoi"}
+SPECTRAL = {"multi_resolution_stft", "stoi", "estoi", "pesq"}
+_OF_A_RATE = {"stoi", "estoi", "pesq"}
 
 
 class WeightedLoss(nn.Module):
@@ -210,7 +216,7 @@ class WeightedLoss(nn.Module):
             chosen = chosen or (sources[:-1] if name in SPECTRAL else sources)
             self.weights.append(weight)
             self.indices.append([list(sources).index(source) for source in chosen])
-            self.losses.append(LOSSES[name](sampling_rate) if name in ("stoi", "estoi") else LOSSES[name]())
+            self.losses.append(LOSSES[name](sampling_rate) if name in _OF_A_RATE else LOSSES[name]())
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         """Estimates and labels (B, K, C, T) and their mixture (B, C, T) → the loss, a scalar."""

@@ -9,21 +9,34 @@ SECONDS = 6.0
 
 def held_out_mixtures(corpus: str, per_snr: int, split: str = "test", sampling_rate: int = 16000) -> dict:
     """SNR in dB → `SpeechNoiseMixtures` of `per_snr` clips of 6 seconds, the same ones every time."""
+    return {
+        snr: _mixtures(corpus, per_snr, split, sampling_rate, seed=1000 + snr, snr_low=snr, snr_high=snr)
+        for snr in SNRS
+    }
+
+
+def held_out_speech(corpus: str, size: int, split: str = "test", sampling_rate: int = 16000) -> SpeechNoiseMixtures:
+    """`size` clips of 6 seconds of speech without noise."""
+    return _mixtures(corpus, size, split, sampling_rate, seed=2000, clean_share=1)
+
+
+def held_out_noise(corpus: str, size: int, split: str = "test", sampling_rate: int = 16000) -> SpeechNoiseMixtures:
+    """`size` clips of 6 seconds of noise without speech."""
+    return _mixtures(corpus, size, split, sampling_rate, seed=3000, noise_only_share=1)
+
+
+def _mixtures(corpus, size, split, sampling_rate, seed, clean_share=0, noise_only_share=0, snr_low=0, snr_high=0):
+    arguments = DataArguments(
+        f"{corpus}/speech",
+        f"{corpus}/noise",
+        snr_low=snr_low,
+        snr_high=snr_high,
+        level_low=-25,
+        level_high=-25,
+        clean_share=clean_share,
+        noise_only_share=noise_only_share,
+        augment=False,
+    )
     speech = ClipCollection(f"{corpus}/speech", split, sampling_rate)
     noise = ClipCollection(f"{corpus}/noise", split, sampling_rate)
-    mixtures = {}
-    for snr in SNRS:
-        arguments = DataArguments(
-            f"{corpus}/speech",
-            f"{corpus}/noise",
-            snr_low=snr,
-            snr_high=snr,
-            level_low=-25,
-            level_high=-25,
-            clean_share=0,
-            noise_only_share=0,
-            augment=False,
-        )
-        length = round(SECONDS * sampling_rate)
-        mixtures[snr] = SpeechNoiseMixtures(speech, noise, length, per_snr, arguments, seed=1000 + snr)
-    return mixtures
+    return SpeechNoiseMixtures(speech, noise, round(SECONDS * sampling_rate), size, arguments, seed=seed)

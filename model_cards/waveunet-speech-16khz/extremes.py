@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Measures what the model does where there is nothing to separate: speech alone, noise alone, silence.
+
+    python model_cards/waveunet-speech-16khz/extremes.py corpus
+
+prints the card's second table, with what others do beside it. With `--write`, `extremes.json` and that table are replaced.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from mixtures import SECONDS, held_out_noise, held_out_speech
+from tqdm import tqdm
+from transformers.utils import logging
+
+from dse_hf import metrics
+from dse_hf.evaluation_peers import PEERS, System, load_system
+
+
+HERE = Path(__file__).resolve().parent
+RESULTS = "extremes.json"
+RATE = 16000
+TABLE = re.compile(r"(<!-- table: extremes\.json -->\n).*?(\n<!-- /table -->)", re.DOTALL)
+SOURCES = ["foreground", "background"]
+
+
+def foreground_of(system: System, mixture: np.ndarray) -> np.ndarray:
+    return system.separate(mixture, RATE, SOURCES)["foreground"]
+
+
+def harm(system: System, clip: dict) -> dict:
+    """Scores of what is left of clean speech."""
+    estimate = torch.from_numpy(foreground_of(system, clip["input_values"]))
+    reference = torch.from_numpy(clip["labels"][0])
+    return {
+        "si_sdr": metrics.si_sdr(estimate, reference).item(),
+        "pesq": metrics.pesq(estimate, reference, RATE).item(),
+        "stoi": metrics.stoi(estimate, reference, RATE).item(),
+    }
+
+
+def attenuation(system: System, mixture: np.ndarray) -> float:
+    """How far the foreground is below the input, in dB, at most 100."""
+    left, given = (float(np.square(x, dtype=np.float64).sum()) for x in (foreground_of(system, mixture), mixture))
+    return min(100.0, 10 * np.log10(given / max(left, 1e-30)))
+
+
+def measure(system: System, corpus: str, size: int, split: str) -> dict:
+    speech, noise = held_out_speech(corpus, size, split, RATE), held_out_noise(corpus, size, split, RATE)
+    label = {"desc": system.name, "disable": None, "leave": False}
+    return {
+        "version": system.version,
+        "speech": [harm(system, speech[index]) for index in tqdm(range(size), **label)],
+        "noise": [attenuation(system, noise[index]["input_values"]) for index in tqdm(range(size), **label)],
+        "silence": float(np.abs(foreground_of(system, np.zeros((1, RATE), np.float32))).max()),
+    }
+
+
+def markdown_table(results: dict) -> str:
+    lines = [
+        "| | clean speech: SI-SDR (dB) | PESQ-WB | STOI | noise alone: dB below the input | least | digital silence |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, result in results["systems"].items():
+        si_sdr, pesq, stoi = (mean(clip[metric] for clip in result["speech"]) for metric in ("si_sdr", "pesq", "stoi"))
+        silence = _silence(result["silence"])
+        lines.append(
+            f"| {name} | {si_sdr:.1f} | {pesq:.2f} | {stoi:.3f} | {mean(result['noise']):.1f} "
+            f"| {min(result['noise']):.1f} | {silence} |"
+        )
+    return "\n".join(lines)
+
+
+def _silence(peak: float) -> str:
+    if not np.isfinite(peak):
+        return "not a number"
+    return "silence" if peak == 0 else f"peak {20 * np.log10(peak):.0f} dBFS"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", help="folder that corpus.py made")
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=50, help="of speech, and of noise (default: %(default)s)")
+    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="replace the results and the table of the card")
+    arguments = parser.parse_args()
+    if not Path(arguments.corpus, "corpus.json").exists():
+        script = Path(__file__).parent / "corpus.py"
+        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
+        return 1
+    logging.disable_progress_bar()
+    systems = [load_system(name) for name in (*PEERS, arguments.model)]
+    results = {
+        "dataset": {"split": arguments.split, "clips": arguments.clips, "seconds": SECONDS},
+        "systems": {
+            system.name: measure(system, arguments.corpus, arguments.clips, arguments.split) for system in systems
+        },
+    }
+    table = markdown_table(results)
+    if arguments.write:
+        (HERE / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        card = HERE / "README.md"
+        card.write_text(
+            TABLE.sub(lambda found: found[1] + table + found[2], card.read_text("utf-8")), encoding="utf-8"
+        )
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
