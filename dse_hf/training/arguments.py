@@ -79,8 +79,8 @@ class SeparationTrainingArguments(TrainingArguments):
         default_factory=lambda: ["mse"],
         metadata={
             "help": "Losses of a Wave-U-Net that are summed, with weights: mse, l1, si_sdr, mixture_snr, "
-            "multi_resolution_stft, stoi, estoi, pesq, as in 'l1:1.0 multi_resolution_stft:0.5'; 'l1@vocals' is of one "
-            "source only."
+            "multi_resolution_stft, stoi, estoi, pesq, as in 'l1:1.0 multi_resolution_stft:0.5'; 'l1@vocals' is of "
+            "one source only."
         },
     )
     eval_clips: int = field(

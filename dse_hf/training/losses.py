@@ -92,8 +92,8 @@ class MultiResolutionSTFTLoss(nn.Module):
             .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
             for x in (estimates, labels)
         )  # fmt: skip
-        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses; silence counts as a source
-        # 20 dB below the mixture, or one clip of noise alone would outweigh the batch.
+        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses. Silence counts as a
+        # source 20 dB below the mixture, or one clip of noise alone would outweigh the batch.
         quiet = 0.1 * (window.square().sum() * true.shape[1]).sqrt()
         convergence = (estimated - true).norm(dim=1) / true.norm(dim=1).clamp_min(quiet)
         return convergence.mean() + F.l1_loss(estimated.log(), true.log())
