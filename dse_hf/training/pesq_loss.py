@@ -8,10 +8,10 @@ from torch.nn import functional as F
 class PESQLoss(nn.Module):
     """Minus the quality of speech on PESQ's scale, from -4.5 (perfect) upwards.
 
-    The perceptual model of ITU-T P.862 (section 10.2: level, Bark spectra, compensation of filter and gain, loudness,
-    symmetric and asymmetric disturbance), so arranged that it has gradients, as Martín-Doñas et al. 2018 did. It is no
-    PESQ: signals must be aligned in time, the telephone's filters are left out, and Bark bands and hearing threshold come
-    from formulas (Traunmüller 1990, equation 6; Terhardt 1979, equation 1) instead of the standard's tables.
+    The perceptual model of ITU-T P.862 (level, Bark spectra, compensation of filter and gain, loudness, symmetric and
+    asymmetric disturbance), so arranged that it has gradients, as Martín-Doñas et al. 2018 did. It is no PESQ: signals
+    must be aligned in time, the telephone's filters are left out, and Bark bands and hearing threshold come from
+    formulas (Traunmüller 1990; Terhardt 1979) instead of the standard's tables.
 
     Speech that is silent, or shorter than ten frames of 32 ms, does not count.
 
@@ -52,7 +52,7 @@ class PESQLoss(nn.Module):
         audible = labels.square().mean(dim=-1) > 1e-8
         if not audible.any() or labels.shape[-1] < 10 * self.frame_length:
             return 0 * estimates.sum()
-        # The estimate keeps its level beside the truth's: scaled by its own, a faint one would have no bounded gradient.
+        # The estimate keeps its level beside the truth's: scaled by its own, a faint one's gradient would have no bound.
         level = self._level(labels[audible])
         estimated, true = (self._bark_powers(signals[audible]) / level for signals in (estimates, labels))
         true = true * self._filter_gain(estimated, true)[:, None]

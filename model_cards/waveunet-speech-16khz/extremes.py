@@ -3,7 +3,8 @@
 
     python model_cards/waveunet-speech-16khz/extremes.py corpus
 
-prints the card's second table, with what others do beside it. With `--write`, `extremes.json` and that table are replaced.
+prints the card's second table, with what others do beside it. With `--write`, `extremes.json` and that table are
+replaced.
 """
 
 import argparse
