@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .publishing_checks import check_reload, check_space, check_weights
-from .publishing_spaces import bundle_package
+from .publishing_spaces import bundle_package, name_models
 
 
 _NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
@@ -100,7 +100,8 @@ def publish_space(
 ) -> Publication:
     """Publishes a Space's folder (`README.md` with the Space's metadata, the app, `requirements.txt`) as
     [`publish_model`] does a model's; instead of being reloaded, its code is compiled. Where its requirements name
-    dse-hf, the package goes with it: see [`bundle_package`]."""
+    dse-hf, the package goes with it, see [`bundle_package`], and the metadata name the embedded models that the owner
+    has published, see [`name_models`]."""
     _check_repo_id(repo_id)
     say = progress or (lambda doing: None)
     with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
@@ -108,9 +109,12 @@ def publish_space(
         say(f"checking the Space {folder}")
         sdk = check_space(Path(folder))
         shutil.copytree(folder, staged, ignore=_NOT_PUBLISHED)
-        bundle_package(staged)
+        bundled = bundle_package(staged)
         if dry_run:
             return _describe(staged, repo_id)
+        if bundled:
+            with _explaining(repo_id):
+                name_models(staged, repo_id.partition("/")[0])
         say(f"pushing to {repo_id}")
         return _push(staged, repo_id, "space", private, revision, space_sdk=sdk)
 

@@ -12,15 +12,17 @@ PACKAGE = Path(__file__).parent
 DISTRIBUTION = "dse-hf"
 
 
-def bundle_package(space: Path) -> None:
+def bundle_package(space: Path) -> bool:
     """Where `requirements.txt` asks for dse-hf, puts the package beside the app and asks for what it needs instead.
+
+    Returns whether it did.
 
     Raises:
         ValueError: a line of `requirements.txt` is no requirement.
     """
     path = space / "requirements.txt"
     if not path.is_file():
-        return
+        return False
     lines, wanted = [], False
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
@@ -40,6 +42,22 @@ def bundle_package(space: Path) -> None:
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
         shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=ignored)
         path.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
+    return wanted
+
+
+def name_models(space: Path, owner: str) -> None:
+    """Adds the embedded models that the owner of a Space has on the Hub under their names to its metadata `models`, by
+    which the Hub shows the Space on the models' pages."""
+    from huggingface_hub import HfApi, metadata_load, metadata_save
+
+    from .pretrained import embedded_models
+
+    api, readme = HfApi(), space / "README.md"
+    published = [name for name in (f"{owner}/{model}" for model in embedded_models()) if api.repo_exists(name)]
+    metadata = metadata_load(readme) or {}
+    models = list(dict.fromkeys([*metadata.get("models", []), *published]))
+    if models:
+        metadata_save(readme, {**metadata, "models": models})
 
 
 def _needs(extras: set[str]) -> set[str]:

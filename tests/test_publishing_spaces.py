@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub import metadata_load
 
 from dse_hf.publishing import publish_space
 from dse_hf.publishing_spaces import bundle_package
+from tests.hub import LocalHub
 
 
 SPACE = Path(__file__).parent.parent / "spaces" / "source_separation"
@@ -57,6 +59,23 @@ def test_our_space_runs_from_what_is_published(tmp_path):
     package, borrowed, demo = result.stdout.splitlines()[-3:]
     assert Path(package).is_relative_to(staged)
     assert borrowed != "[]" and demo == "Blocks"
+
+
+def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
+    readme = tmp_path / "README.md"
+    code = (
+        "import sys, pathlib; from dse_hf.publishing_spaces import name_models; name_models(pathlib.Path('.'), 'org')"
+    )
+    with LocalHub(tmp_path / "hub") as hub:
+        readme.write_text("---\ntitle: Demo\nsdk: gradio\n---\n# Demo\n")
+        hub.run(code, cwd=tmp_path)
+        assert readme.read_text() == "---\ntitle: Demo\nsdk: gradio\n---\n# Demo\n"
+        hub.create_repo("org/waveunet-speech-16khz")
+        hub.create_repo("others/waveunet-speech-16khz")
+        hub.run(code, cwd=tmp_path)
+        hub.run(code, cwd=tmp_path)
+    assert metadata_load(readme) == {"title": "Demo", "sdk": "gradio", "models": ["org/waveunet-speech-16khz"]}
+    assert readme.read_text().endswith("\n---\n# Demo\n")
 
 
 def test_the_file_list_has_the_package():
