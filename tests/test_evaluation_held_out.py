@@ -64,14 +64,17 @@ def test_results_tables_and_picture_are_replaced(script, tmp_path, monkeypatch):
     results = json.loads((CARD / "results.json").read_text())
     (tmp_path / "card").mkdir()
     (tmp_path / "run").mkdir()
-    (tmp_path / "README.md").write_text("before\n<!-- table: card/results.json -->\nold\n<!-- /table -->\nafter\n")
+    end = "<!-- /table -->\n"
+    text = f"before\n<!-- table: card/results.json -->\nold\n{end}<!-- table: results.json by kind -->\n{end}"
+    (tmp_path / "README.md").write_text(text)
     for name in ("results.json", "improvement.png"):
         shutil.copy(CARD / name, tmp_path / "run")
     monkeypatch.setattr(script, "HERE", tmp_path / "card")
-    monkeypatch.setattr(script, "TABLES", {tmp_path / "README.md": None})
+    monkeypatch.setattr(script, "TEXTS", [tmp_path / "README.md"])
     script.write(results, tmp_path / "run")
-    table = script.markdown_table(results)
-    text = f"before\n<!-- table: card/results.json -->\n{table}\n<!-- /table -->\nafter\n"
+    table, by_kind = script.markdown_table(results), script.markdown_table(results, by="kind")
+    assert "music" in by_kind and "music" not in table
+    text = text.replace("old", table).replace("kind -->\n", f"kind -->\n{by_kind}\n")
     assert (tmp_path / "README.md").read_text() == text
     assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["improvement.png", "results.json"]
 

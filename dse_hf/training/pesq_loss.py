@@ -52,7 +52,7 @@ class PESQLoss(nn.Module):
         audible = labels.square().mean(dim=-1) > 1e-8
         if not audible.any() or labels.shape[-1] < 10 * self.frame_length:
             return 0 * estimates.sum()
-        # The estimate keeps its level beside the truth's: scaled by its own, a faint one's gradient would have no bound.
+        # The estimate keeps its level beside the truth's: or a faint one's gradient has no bound.
         level = self._level(labels[audible])
         estimated, true = (self._bark_powers(signals[audible]) / level for signals in (estimates, labels))
         true = true * self._filter_gain(estimated, true)[:, None]

@@ -28,9 +28,8 @@ from dse_hf.evaluation_report import markdown_table, write_report
 
 HERE = Path(__file__).resolve().parent
 PICTURE = "improvement.png"
-# File with a table → rows of it
-TABLES = {HERE.parent.parent / "README.md": None, HERE / "README.md": "snr"}
-TABLE = re.compile(r"(<!-- table: \S*results\.json -->\n).*?(\n<!-- /table -->)", re.DOTALL)
+TEXTS = (HERE.parent.parent / "README.md", HERE / "README.md")
+TABLE = re.compile(r"(<!-- table: \S*results\.json(?: by (\w+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 class Remembering:
@@ -55,18 +54,16 @@ def held_out_clips(corpus: str, per_snr: int, split: str) -> Iterator[Clip]:
             yield Clip(f"{snr} dB, {index}", example["input_values"], example["labels"], attributes)
 
 
-def tables(results: dict) -> dict[Path, str]:
-    """File → the table that belongs in it."""
-    return {path: markdown_table(results, by=by) for path, by in TABLES.items()}
+def with_tables(text: str, results: dict) -> str:
+    """The text with the tables that its marks ask for: of all clips, or `by` something."""
+    return TABLE.sub(lambda found: f"{found[1]}{markdown_table(results, by=found[2])}\n{found[3]}", text)
 
 
 def write(results: dict, folder: Path) -> None:
     for name in (RESULTS, PICTURE):
         shutil.copyfile(folder / name, HERE / name)
-    for path, table in tables(results).items():
-        text = path.read_text(encoding="utf-8")
-        place = TABLE.search(text)
-        path.write_text(text[: place.end(1)] + table + text[place.start(2) :], encoding="utf-8")
+    for path in TEXTS:
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 
 def main() -> int:

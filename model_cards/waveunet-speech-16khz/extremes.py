@@ -27,7 +27,7 @@ from dse_hf.evaluation_peers import PEERS, System, load_system
 HERE = Path(__file__).resolve().parent
 RESULTS = "extremes.json"
 RATE = 16000
-TABLE = re.compile(r"(<!-- table: extremes\.json -->\n).*?(\n<!-- /table -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: extremes\.json -->\n).*?(<!-- /table -->)", re.DOTALL)
 SOURCES = ["foreground", "background"]
 
 
@@ -109,7 +109,7 @@ def main() -> int:
         (HERE / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         card = HERE / "README.md"
         card.write_text(
-            TABLE.sub(lambda found: found[1] + table + found[2], card.read_text("utf-8")), encoding="utf-8"
+            TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", card.read_text("utf-8")), encoding="utf-8"
         )
     print(table)
     return 0
