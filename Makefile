@@ -1,5 +1,6 @@
 # make demo    hear it: separates the example recording with the embedded model
 # make test    runs the tests
+# make torture MINUTES=10    tries hard to break it, with damaged files, hostile models and the like; prints a table
 # make evaluate    measures the embedded model and others' on the held-out mixtures: the table of the README
 # All make the virtual environment .venv first; a second run installs nothing.
 
@@ -8,13 +9,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CARD := model_cards/waveunet-speech-16khz
 
-.PHONY: demo test evaluate lint clean
+.PHONY: demo test torture evaluate lint clean
 
 demo: .venv/.demo
 	$(BIN)/python $(CARD)/demo.py demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+torture: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),10) $(ARGS)
 
 evaluate: .venv/.dev
 	$(BIN)/python $(CARD)/evaluate.py $(or $(CORPUS),corpus)

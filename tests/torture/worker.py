@@ -1,0 +1,75 @@
+"""The process that cases run in. The runner sends a line of JSON for each case, and gets a line with its outcome."""
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from . import all_trials
+from .trials import REFUSED, RIGHT, Case, Failure, Trial
+
+
+NET_MEGABYTES = 2048  # of address space beyond a trial's limit: what asks for more gets an error, and not the machine
+
+
+def serve(requests, answers) -> None:
+    """Runs cases until the requests end."""
+    trials = all_trials()
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for line in requests:
+        request = json.loads(line)
+        answer = answer_for(trials[request["trial"]], request["seed"], request["number"], Path(request["folder"]))
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def answer_for(trial: Trial, seed: int, number: int, folder: Path) -> dict[str, str]:
+    """Runs one case: its `outcome`, and the `error` of a failure."""
+    rng = np.random.default_rng([seed, zlib.crc32(trial.name.encode()), number])
+    try:
+        with _memory_limit(trial.megabytes):
+            outcome = trial.run(Case(number, rng, folder))
+        if outcome not in (RIGHT, REFUSED):
+            raise Failure(f"the trial returned {outcome!r}")
+        return {"outcome": outcome}
+    except BaseException as error:  # whatever a case does to itself
+        return {"outcome": "failure", "error": "".join(traceback.format_exception(error))}
+
+
+@contextlib.contextmanager
+def _memory_limit(megabytes: int | None):
+    if megabytes is None or not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    unlimited = resource.getrlimit(resource.RLIMIT_AS)
+    net = (_status("VmSize") + megabytes + NET_MEGABYTES) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (net, unlimited[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+    grown = _status("VmHWM") - before
+    if grown > megabytes:
+        raise Failure(f"took {grown} MB of memory; {megabytes} are allowed")
+
+
+def _status(field: str) -> int:
+    """A size of this process, in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) // 1024
+    raise KeyError(field)
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    serve(sys.stdin, answers)
