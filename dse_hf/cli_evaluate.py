@@ -94,16 +94,15 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from transformers.utils import logging
-
+    from .cli_libraries import quiet_libraries
     from .data import DataArguments, evaluation_clips
     from .evaluation import common_channels, common_sources
     from .evaluation import evaluate as score
     from .evaluation_peers import load_system
     from .evaluation_report import markdown_table, not_scored, write_report
 
-    logging.disable_progress_bar()
-    systems = [load_system(name, args.device) for name in args.models]
+    with quiet_libraries():
+        systems = [load_system(name, args.device) for name in args.models]
     sources = args.sources or common_sources(systems)
     data_arguments = DataArguments(
         # Those of validation, too: only there a split of their own counts.

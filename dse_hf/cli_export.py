@@ -28,23 +28,17 @@ def export(args: argparse.Namespace) -> int:
     except ImportError as error:
         complain(f"export: {error}; run: pip install 'dse-hf[export]'")
         return FAILURE
-    from transformers.utils import logging
-
+    from .cli_libraries import quiet_libraries
     from .export import export_onnx
     from .pretrained import load_model
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what the user has to know is in the exceptions
-    logging.disable_progress_bar()
     try:
-        model = load_model(args.model, device="cpu", dtype="float32")
-        result = export_onnx(model, args.output, dtype=args.dtype, audio=args.audio, overwrite=args.overwrite)
+        with quiet_libraries():
+            model = load_model(args.model, device="cpu", dtype="float32")
+            result = export_onnx(model, args.output, dtype=args.dtype, audio=args.audio, overwrite=args.overwrite)
     except (ValueError, OSError) as error:
         complain(error)
         return FAILURE
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
     print(
         f"{result.path}: {result.size / 1e6:.1f} MB, {args.dtype}; to float32 in PyTorch: SNR {result.snr:.1f} dB, "
         f"greatest error {result.max_error:.1e} of full scale"

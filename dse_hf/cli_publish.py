@@ -1,9 +1,7 @@
 """`dse-hf publish`: what the user gives and what the user sees. The work is done in `publishing.py`."""
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator
 
 from .cli_separate import FAILURE, complain
 
@@ -24,10 +22,11 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def publish(args: argparse.Namespace) -> int:
+    from .cli_libraries import quiet_libraries
     from .publishing import publish_model, publish_space
 
     try:
-        with _quiet_libraries(args.quiet):
+        with quiet_libraries(bars=sys.stderr.isatty() and not args.quiet):
             publication = (publish_space if args.space else publish_model)(
                 args.folder,
                 args.repo_id,
@@ -46,26 +45,6 @@ def publish(args: argparse.Namespace) -> int:
         done = f"{len(publication.files)} files, {_megabytes(size)}" if publication.changed else "nothing has changed"
         print(f"{publication.repo_id}: {done}, commit {publication.commit[:7]}\n  {publication.url}")
     return 0
-
-
-@contextlib.contextmanager
-def _quiet_libraries(quiet: bool) -> Iterator[None]:
-    """What the user has to know is in the exceptions; a bar is for who watches an upload."""
-    from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
-    from huggingface_hub.utils import enable_progress_bars
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # huggingface_hub's as well
-    if sys.stderr.isatty() and not quiet and not HF_HUB_DISABLE_PROGRESS_BARS:
-        enable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if not HF_HUB_DISABLE_PROGRESS_BARS:
-            logging.enable_progress_bar()
 
 
 def _show(publication) -> None:

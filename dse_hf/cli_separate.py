@@ -98,19 +98,12 @@ def _usable_files(files: list[str], report: "_Report") -> list[str]:
 
 
 def _load_model(args: argparse.Namespace, report: "_Report"):
-    from transformers.utils import logging
-
+    from .cli_libraries import quiet_libraries
     from .pretrained import find_model, load_model
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what the user has to know is in the exceptions
-    logging.disable_progress_bar()
-    try:
+    with quiet_libraries():
         source = find_model(args.model)
         model = load_model(source, device=args.device, dtype=args.dtype)
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
     report.loaded(source)
     return model
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"weights up to 1e\+05: too large for float16; give another dtype"):
         export_onnx(model, path, dtype="float16")
     model.network.bottleneck[0].weight.data[0, 0, 0] = math.nan
-    with pytest.raises(ValueError, match="dtype float32: ONNX Runtime is off by nan"):
+    with pytest.raises(ValueError, match="the model gives NaN or infinity"):
         export_onnx(model, path)
     assert not list(tmp_path.iterdir())
 
