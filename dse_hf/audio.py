@@ -1,5 +1,6 @@
 """Audio files in and out, as streams of blocks: reading, resampling, atomic writing."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -63,14 +64,13 @@ class AudioReader:
 
     def __init__(self, source, block_seconds: float = 1.0):
         self.name = _name(source)
-        try:
+        with self._errors_told():
             self._file = _open(source)
-        except OSError as error:
-            raise AudioError(f"{self.name}: {describe_os_error(error)}") from error
         self._owns_file, self._decoder = self._file is not source, None
         path = source if getattr(self._file, "name", None) == source else None  # not of a copy
         try:
-            self._start(path, block_seconds)
+            with self._errors_told():
+                self._start(path, block_seconds)
         except BaseException:
             self.close()
             raise
@@ -92,8 +92,12 @@ class AudioReader:
 
     def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
         """All samples, once, in blocks (n, channels). 32-bit integers need `"float64"` to be exact."""
-        position = 0
-        for block in self._decoder.blocks(self._block_frames, dtype):
+        position, blocks = 0, self._decoder.blocks(self._block_frames, dtype)
+        while True:
+            with self._errors_told():
+                block = next(blocks, None)
+            if block is None:
+                break
             finite = np.isfinite(block)
             if not finite.all():
                 seconds = (position + int(finite.all(axis=1).argmin())) / self.sampling_rate
@@ -103,6 +107,13 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.blocks()
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AudioError(f"{self.name}: {describe_os_error(error)}") from error
 
     def close(self) -> None:
         if self._decoder is not None:

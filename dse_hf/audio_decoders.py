@@ -114,6 +114,21 @@ def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
     return False
 
 
+class SeekableAnywhere:
+    """A file for a decoder, which damaged ones send to places before their start: it is told so, and goes on."""
+
+    def __init__(self, file: BinaryIO):
+        self.read, self.tell, self._file = file.read, file.tell, file
+        if isinstance(name := getattr(file, "name", None), str):
+            self.name = name  # its extension is a hint where the content is ambiguous
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
 # ── libsndfile ──
 
 
@@ -130,7 +145,7 @@ class SoundFileDecoder:
         self.name = name
         try:
             # By its path, if it has one: the callbacks of a file object would swallow an interrupt.
-            self._sound = _SequentialSoundFile(file if path is None else native_path(path))
+            self._sound = _SequentialSoundFile(SeekableAnywhere(file) if path is None else native_path(path))
         except soundfile.LibsndfileError as error:
             if error.code in _NOT_FOR_US or _starts_with(file, b"OggS"):
                 raise _UnrecognisedError from error
@@ -210,7 +225,7 @@ class PyAVDecoder:
         file.seek(0)
         try:
             options = {"format_whitelist": _CONTAINERS}
-            self._container = av.open(file, options=options, metadata_errors="replace")
+            self._container = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
         except (self._ffmpeg_error, ValueError) as error:
             raise _UnrecognisedError from error
         try:
@@ -251,7 +266,7 @@ class PyAVDecoder:
                     self._reached = max(self._reached, end)
                 if packet.stream_index == self._stream.index:
                     yield from packet.decode()
-        except self._ffmpeg_error as error:
+        except (self._ffmpeg_error, IndexError) as error:  # PyAV knows no track that begins in the middle
             raise _broken_off(self.name, self._reached, self.seconds) from error
         # The announced length may be that of a track that was trimmed a little.
         if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):

@@ -150,14 +150,22 @@ def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tupl
     for estimate in _estimates(model, reader, mixtures):
         if len(estimate) == 0:
             continue
-        if not np.isfinite(estimate).all():
-            raise ValueError(f"{reader.name}: the model gave NaN or infinity; try --dtype float32")
         mixture = mixtures.take(len(estimate))
+        _check_finite(estimate, mixture, reader.name)
         predicted = estimate.reshape(len(estimate), -1, reader.channels).astype(mixture.dtype)
         # First to the grid of the file's integers: then the rest is on it, too, and the sum exact.
         sources = [quantize(predicted[:, k], subtype) for k in range(predicted.shape[1])]
-        sources.append(mixture - sum(sources))
+        with np.errstate(over="ignore"):
+            sources.append(mixture - sum(sources))
+        _check_finite(sources[-1], mixture, reader.name)
         yield mixture, sources
+
+
+def _check_finite(source: np.ndarray, mixture: np.ndarray, name: str) -> None:
+    if not np.isfinite(source).all():
+        peak = np.abs(mixture).max()
+        advice = f"bring its peak of {peak:.3g} to full scale, 1" if peak > 100 else "try --dtype float32"
+        raise ValueError(f"{name}: the model gave NaN or infinity; {advice}")
 
 
 def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[np.ndarray]:

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import resource
@@ -242,6 +243,49 @@ def test_unreadable_content_is_told_in_one_line(tmp_path, content, wanted):
         read(path)
     assert one_line(error).startswith(f"{path}: ")
     assert ";" in one_line(error)
+
+
+def test_a_header_that_points_before_the_file_is_told_without_a_traceback(tmp_path, capfd):
+    content = bytearray(write_av(tmp_path / "a.asf", tones(), 48000, "ac3").read_bytes())
+    content[44:52] = bytes(7) + b"\x80"
+    (tmp_path / "a.asf").write_bytes(content)
+    with pytest.raises(AudioError, match="not an audio format that can be read, or damaged"):
+        read(tmp_path / "a.asf")
+    assert capfd.readouterr().err == ""
+
+
+def test_content_that_points_before_its_start_is_told_without_a_traceback(tmp_path, capfd):
+    soundfile.write(tmp_path / "a.aiff", tones(), 48000)
+    content = bytearray((tmp_path / "a.aiff").read_bytes())
+    content[31:39] = b"\x80" + bytes(7)
+    with pytest.raises(AudioError):
+        read(bytes(content))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_track_that_begins_in_the_middle_is_told(tmp_path):
+    content = bytearray(write_av(tmp_path / "a.ts", tones(seconds=3), 48000, "aac").read_bytes())
+    for packet in range(len(content) // 2 // 188 * 188, len(content), 188):
+        if content[packet + 1] & 31 == 1 and content[packet + 2] == 0:  # of track 0x100
+            content[packet + 2] = 1
+    with pytest.raises(AudioError, match=r"breaks off or is damaged at 1\.5 s"):
+        read(bytes(content))
+
+
+@pytest.mark.parametrize("works", [0, 1000, 12000])
+def test_a_disk_that_fails_is_told(tmp_path, works):
+    class Failing(io.BytesIO):
+        name = "a.mkv"
+
+        def read(self, size=-1):
+            if self.tell() + size > works:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    content = write_av(tmp_path / "a.mkv", tones(seconds=3), 48000, "aac").read_bytes()
+    assert len(content) > 20000
+    with pytest.raises(AudioError, match=r"a\.mkv: input/output error; check the disk"):
+        read(Failing(content))
 
 
 def test_missing_file_and_folder(tmp_path):

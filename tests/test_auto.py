@@ -221,6 +221,34 @@ class TestPipeline:
         with pytest.raises(ValueError, match=message):
             separate(given)
 
+    @pytest.mark.parametrize("rate", [0, -1, 999, 10**7, 10**30, float("nan"), "16000", None, 1j])
+    def test_a_rate_that_is_none_is_refused_before_anything_is_resampled(self, separate, rate):
+        with pytest.raises(ValueError, match=r"sampling_rate=.*: give a number of Hz from 1000 to 768000"):
+            separate({"raw": np.zeros(100, np.float32), "sampling_rate": rate})
+
+    @pytest.mark.parametrize("length", [1, 2, 5, 47, 49])
+    def test_a_few_samples_at_a_high_rate(self, separate, length):
+        samples = np.linspace(0.1, 0.5, length, dtype=np.float32)[None]
+        items = separate({"raw": samples, "sampling_rate": 768_000})
+        np.testing.assert_allclose(sum(item["audio"] for item in items), samples, atol=1e-6)
+
+    def test_tensors_of_any_kind(self, separate):
+        samples = torch.linspace(-0.5, 0.5, 200).bfloat16().float()
+        expected = separate(samples)[0]["audio"]
+        for given in (
+            samples.bfloat16(),
+            samples.clone().requires_grad_(),
+            {"array": samples, "sampling_rate": 16000},
+        ):
+            np.testing.assert_allclose(separate(given)[0]["audio"], expected, atol=1e-7)
+        with pytest.raises(ValueError, match="audio of type Tensor: give an array"):
+            separate(samples.to_sparse())
+
+    @pytest.mark.parametrize("level", [float("nan"), float("inf"), 1e300])
+    def test_what_is_no_number_is_refused(self, separate, level):
+        with pytest.raises(ValueError, match="holds NaN or infinity"):
+            separate({"raw": np.full(100, level), "sampling_rate": 44100})
+
     def test_unknown_arguments_are_refused(self, separate):
         with pytest.raises(ValueError, match="unknown arguments volume"):
             separate(np.zeros(5, np.float32), volume=11)

@@ -231,6 +231,12 @@ class TestSeparate:
         assert not sources["foreground"][:, 116:284].any() and not sources["background"][:, 116:284].any()
         assert not tiny_model().separate(torch.zeros(1, 50), 8000)["foreground"].any()
 
+    @pytest.mark.parametrize("level", [1e-45, 1e-42, 1e-39, 1e-37, 1e-20])
+    def test_the_quietest_numbers_stay_numbers(self, level):
+        waveform = level * torch.randn(1, 400, generator=torch.Generator().manual_seed(0))
+        sources = tiny_model().separate(waveform, 8000)
+        torch.testing.assert_close(sum(sources.values()), waveform, atol=1e-8, rtol=1e-6)
+
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_half_precision_models(self, dtype):
         waveform = torch.rand(1, 400) * 2 - 1
@@ -280,7 +286,9 @@ class TestConfig:
             ("hop_length", 0),
             ("hop_length", 100),
             ("hop_length", 256),
+            ("hop_length", 1),
             ("log_offset", 0.0),
+            ("log_offset", 1e-300),
             ("log_offset", float("inf")),
         ],
     )

@@ -1,4 +1,5 @@
 import json
+import re
 import resource
 import shutil
 import socket
@@ -6,6 +7,7 @@ import socket
 import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, pretrained
@@ -95,6 +97,35 @@ def test_an_absurd_size_is_refused_before_memory_is_taken(saved, tmp_path):
     with pytest.raises(Exception, match="parameters: more than 2,000,000,000"):  # by whatever way it is loaded
         AutoModel.from_pretrained(huge)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+@pytest.mark.parametrize("fields", [{"model_type": "bert", "num_labels": 10**9}, {"num_labels": 10**9}])
+def test_a_config_of_a_billion_labels_is_refused_before_memory_is_taken(saved, tmp_path, fields):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    one_line(changed(saved[1], tmp_path / "model", **fields))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_a_config_of_gigabytes_is_not_read(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "model")
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(2**33)  # takes no space on the disk
+    assert "its config.json has 8,589,934,592 bytes, more than any model's" in one_line(folder)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, '{"a":' * 10**5, "null", "[]", "", "NaN", "\xff"])
+def test_a_config_that_is_none(saved, tmp_path, content):
+    folder = changed(saved[1], tmp_path / "model")
+    (folder / "config.json").write_text(content, encoding="latin-1")
+    assert re.search("its config.json is not a valid JSON file; get it again|is a None model", one_line(folder))
+
+
+def test_weights_that_are_no_numbers_are_refused(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["network.encoder.1.bias"][3] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "its weight network.encoder.1.bias holds NaN or infinity; use" in one_line(folder)
 
 
 def test_shards_are_read_by_their_index(saved, tmp_path):

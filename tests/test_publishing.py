@@ -26,6 +26,7 @@ MODEL_FILES = {
     "modeling_separation.py",
     "modeling_waveunet.py",
     "modeling_waveunet_fast.py",
+    "modeling_waveunet_stream.py",
     "pipeline_audio_to_audio.py",
     "preprocessor_config.json",
 }

@@ -270,3 +270,14 @@ def test_folder_that_cannot_be_made(tmp_path):
     path = write(tmp_path / "a.wav", noise(4000), 16000, "PCM_16")
     with pytest.raises(AudioError, match=r"a\.wav: a file stands where a folder is needed"):
         separate_file(StubModel(), path, path)
+
+
+@pytest.mark.parametrize("gain", [1.0, -1.0])
+def test_a_float_file_too_loud_for_its_numbers_is_refused_whole(tmp_path, gain, capfd):
+    loud = np.where(np.arange(4000) % 2, 3e38, -3e38)[:, None]
+    path = write(tmp_path / "a.wav", loud, 16000, "FLOAT")
+    with pytest.raises(ValueError, match=r"a\.wav: the model gave NaN or infinity; bring its peak of 3e\+38 to full"):
+        separate_file(StubModel([1e30 * gain, -gain]), path, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"a\.wav: the model gave NaN or infinity; bring its peak of 3e\+38 to full"):
+        separate_file(StubModel([-1.0]), path, tmp_path / "out")  # whose rest is twice the input
+    assert not list((tmp_path / "out").iterdir()) and capfd.readouterr().err == ""

@@ -4,7 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dse_hf import WaveUNetModel
+from dse_hf.models.modeling_separation import SeparationStream
+from dse_hf.models.modeling_waveunet_stream import WaveUNetStream
 from tests.test_waveunet import tiny_model
+
+
+STREAMS = [SeparationStream, WaveUNetStream]  # of windows, as on CUDA, and of blocks without context
 
 
 def one_pass(model, waveform):
@@ -53,27 +59,31 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
     torch.testing.assert_close(torch.stack(list(tiled.values())), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(sum(tiled.values()), waveform, atol=2e-6, rtol=0)
 
-    stream, parts, position = model.separation_stream(tile_length), [], 0
-    for size in [*blocks, length]:
-        parts.append(stream.push(waveform[None, :, position : position + size]))
-        position += size
-    parts.append(stream.flush())
-    torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
+    for kind in STREAMS:
+        stream, parts, position = kind(model, tile_length), [], 0
+        for size in [*blocks, length]:
+            parts.append(stream.push(waveform[None, :, position : position + size]))
+            position += size
+        parts.append(stream.flush())
+        torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_a_block_may_end_anywhere(padding):
+def test_a_block_may_end_anywhere(padding, kind):
     model = tiny_model(num_layers=1, f_d=15, f_u=5, padding=padding)
     waveform = torch.randn(1, 150, generator=torch.Generator().manual_seed(1))
     expected = one_pass(model, waveform)
     for end in range(1, 150):
-        stream = model.separation_stream(1)
+        stream = kind(model, 1)
         parts = [stream.push(waveform[None, :, :end]), stream.push(waveform[None, :, end:]), stream.flush()]
         torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_digital_silence_stays_silent(padding):
+def test_digital_silence_stays_silent(padding, kind, monkeypatch):
+    monkeypatch.setattr(WaveUNetModel, "separation_stream", lambda model, tile_length: kind(model, tile_length))
     model = tiny_model(num_layers=2, padding=padding)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # biases that hum
@@ -141,6 +151,59 @@ def test_numpy_arrays_and_training_mode():
     sources = model.separate(np.zeros((1, 10), np.float32), 16000)
     assert sources["foreground"].shape == (1, 10) and model.training
     assert not sources["foreground"].requires_grad
+
+
+@pytest.mark.parametrize("layout", ["backwards", "big-endian", "read-only", "unaligned"])
+@pytest.mark.filterwarnings("error")
+def test_numpy_arrays_of_any_layout(layout):
+    samples = np.random.default_rng(0).normal(0, 0.1, (2, 99)).astype(np.float32)
+    given = samples.copy()
+    if layout == "backwards":
+        given = given[:, ::-1].copy()[:, ::-1]
+    elif layout == "big-endian":
+        given = given.astype(">f4")
+    elif layout == "read-only":
+        given.setflags(write=False)
+    else:
+        given = np.frombuffer(b"\0" + given.tobytes(), np.uint8)[1:].view(np.float32).reshape(given.shape)
+    sources, wanted = (tiny_model().separate(x, 16000) for x in (given, torch.from_numpy(samples)))
+    torch.testing.assert_close(sources["foreground"], wanted["foreground"], rtol=0, atol=0)
+
+
+def test_a_waveform_too_loud_for_the_dtype_is_told():
+    waveform = torch.full((1, 100), 1e38)
+    with pytest.raises(
+        ValueError, match=r"gives NaN or infinity for a waveform of peak 1e\+38: bring it to full scale"
+    ):
+        tiny_model().half().separate(waveform, 16000)
+
+
+@pytest.mark.parametrize("tile_length", [0, -1, 0.5, float("nan"), "all"])
+def test_a_tile_length_that_is_none_is_refused(tile_length):
+    with pytest.raises(ValueError, match=r"tile_length=.*: must be a whole number of samples"):
+        tiny_model().separate(torch.zeros(1, 9), 16000, tile_length)
+
+
+@pytest.mark.parametrize("waveform", [torch.zeros(1, 9).to_sparse(), torch.zeros(1, 9, device="meta")])
+def test_tensors_without_plain_samples_are_refused(waveform):
+    with pytest.raises(ValueError, match="waveform of layout torch"):
+        tiny_model().separate(waveform, 16000)
+
+
+def test_windows_of_wide_networks_are_shorter(monkeypatch):
+    monkeypatch.setattr(WaveUNetModel, "separation_stream", lambda *arguments: SeparationStream(*arguments))
+    model, waveform = tiny_model(), torch.randn(5, 3000)
+    wanted = model.separate(waveform, 16000)["foreground"]
+    windows = []
+
+    def separate_window(window):
+        windows.append(window.shape)
+        return type(model).separate_window(model, window)
+
+    monkeypatch.setattr(model, "separate_window", separate_window)
+    monkeypatch.setattr("dse_hf.models.modeling_separation.MAX_VALUES_AT_ONCE", 4 * 4000)
+    torch.testing.assert_close(model.separate(waveform, 16000)["foreground"], wanted, atol=1e-6, rtol=0)
+    assert max(rows * length * model.config.values_per_sample for rows, _, length in windows) <= 4 * 4000
 
 
 def test_it_is_deterministic():

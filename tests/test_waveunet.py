@@ -252,6 +252,21 @@ class TestConfig:
             WaveUNetConfig(**{field: value})
         assert str(value) in str(error.value)
 
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"num_layers": 20, "f_d": 255, "F_c": 1}, "make one window take .* values in a layer"),
+            ({"num_layers": 16, "F_c": 130}, "make one window take .* values in a layer"),
+            ({"sources": [f"s{k}" for k in range(10**5)]}, "sources=100000 names: must name 2 to 64"),
+            ({"sources": ["s" * 65, "rest"]}, "a name has more than 64 characters"),
+            ({"num_labels": 10**9}, "num_labels=1000000000: these models have no labels"),
+        ],
+    )
+    def test_a_small_config_cannot_ask_for_much_memory(self, fields, message):
+        with pytest.raises((StrictDataclassError, ValueError), match=message) as error:
+            WaveUNetConfig(**fields)
+        assert len(str(error.value)) < 500
+
     def test_variants_of_the_paper(self):
         differing = {
             "M1": {"output": "direct", "padding": "same", "channels": 1},

@@ -7,6 +7,7 @@ from transformers import PreTrainedConfig
 
 
 MAX_PARAMETERS = 2_000_000_000  # seven hundred times libdse's
+MAX_OVERLAP = 64  # frames that a sample lies in
 
 
 @strict
@@ -53,6 +54,9 @@ class DAEConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         self.hidden_sizes = list(self.hidden_sizes)
+        labels = kwargs.get("num_labels")
+        if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
+            raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
@@ -76,13 +80,15 @@ class DAEConfig(PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout}: must be at least 0 and less than 1")
-        if not 0 < self.log_offset <= 1:
-            raise ValueError(f"log_offset={self.log_offset}: must be greater than 0 and at most 1")
+        if not 1e-30 <= self.log_offset <= 1:  # less could vanish in float32, and silence has no logarithm
+            raise ValueError(f"log_offset={self.log_offset}: must be at least 1e-30 and at most 1")
         if not 1 <= self.hop_length <= self.n_fft // 2 or self.n_fft % self.hop_length:
             raise ValueError(
                 f"hop_length={self.hop_length}: must divide n_fft={self.n_fft} and be at most half of it, "
                 "so that overlapping frames give the signal back"
             )
+        if self.n_fft // self.hop_length > MAX_OVERLAP:
+            raise ValueError(f"hop_length={self.hop_length}: must be at least n_fft / {MAX_OVERLAP}")
 
     @property
     def input_dim(self) -> int:
@@ -105,6 +111,11 @@ class DAEConfig(PreTrainedConfig):
     def alignment(self) -> int:
         """Samples of one step of the frames: tiles start at multiples of it."""
         return self.hop_length
+
+    @property
+    def values_per_sample(self) -> int:
+        """What the widest layer holds for each sample of the input: tells how long a window fits memory."""
+        return -(-max(self.n_fft, self.latent_dim, *self.hidden_sizes) // self.hop_length)
 
     @property
     def receptive_field(self) -> int:

@@ -37,6 +37,8 @@ PAPER_VARIANTS = {
 
 
 MAX_PARAMETERS = 2_000_000_000  # two hundred times the paper's
+MAX_WINDOW_VALUES = 2**27  # of a layer for the smallest window: forty times the paper's, 0.5 GB
+MAX_NAME_LENGTH = 64
 
 
 @strict
@@ -100,6 +102,9 @@ class WaveUNetConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         self.sources = list(self.sources)
+        labels = kwargs.get("num_labels")
+        if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
+            raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
@@ -133,10 +138,20 @@ class WaveUNetConfig(PreTrainedConfig):
                 )
         names = list(self.sources)
         if not 2 <= len(names) <= 64:
-            raise ValueError(f"sources={names}: must name 2 to 64 sources, the last one being the rest")
+            shown = names if len(names) < 2 else f"{len(names)} names"
+            raise ValueError(f"sources={shown}: must name 2 to 64 sources, the last one being the rest")
+        if max(map(len, names)) > MAX_NAME_LENGTH:
+            raise ValueError(f"sources: a name has more than {MAX_NAME_LENGTH} characters; they become file names")
         if len(set(names)) < len(names) or not all(name.replace("-", "_").isidentifier() for name in names):
             raise ValueError(
                 f"sources={names}: names must differ and be words (letters, digits, '_', '-'): they become file names"
+            )
+        values = self.receptive_field * self.values_per_sample
+        if values > MAX_WINDOW_VALUES:
+            raise ValueError(
+                f"num_layers={self.num_layers}, kernel sizes {self.downsampling_kernel_size} and "
+                f"{self.upsampling_kernel_size}, and channel_growth={self.channel_growth} make one window take "
+                f"{values:,} values in a layer: more than {MAX_WINDOW_VALUES:,} are not supported"
             )
 
     @classmethod
@@ -162,6 +177,11 @@ class WaveUNetConfig(PreTrainedConfig):
     def zero_extended(self) -> bool:
         """Whether the signal counts as going on with zeros on both sides, whose part the network cuts off."""
         return self.padding == "valid"
+
+    @property
+    def values_per_sample(self) -> int:
+        """What the widest layer holds for each sample of the input: tells how long a window fits memory."""
+        return max(self.channel_growth, self.channels * len(self.sources))
 
     @property
     def receptive_field(self) -> int:

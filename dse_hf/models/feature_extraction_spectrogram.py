@@ -1,6 +1,7 @@
 """Waveforms → the log-magnitude frames that the autoencoders take."""
 
 import math
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask (`bool`, *optional*, defaults to `True`): whether to return `attention_mask`.
 
     Raises:
-        ValueError: `hop_length`, `log_offset` or `feature_size` is not as above.
+        ValueError: a field is not as above.
     """
 
     model_input_names = ["input_features", "attention_mask"]
@@ -61,10 +62,15 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: bool = True,
         **kwargs,
     ):
+        for field, value in (("sampling_rate", sampling_rate), ("n_fft", n_fft), ("hop_length", hop_length)):
+            if not isinstance(value, Integral):
+                raise ValueError(f"{field}={value!r}: must be a whole number")
         if not 1 <= hop_length <= n_fft // 2 or n_fft % hop_length:
             raise ValueError(f"hop_length={hop_length}: must divide n_fft={n_fft} and be at most half of it")
-        if not log_offset > 0:
-            raise ValueError(f"log_offset={log_offset}: must be greater than 0")
+        if n_fft > 65_536 or n_fft // hop_length > 64:
+            raise ValueError(f"n_fft={n_fft}, hop_length={hop_length}: n_fft is at most 65536 and 64 times hop_length")
+        if not (isinstance(log_offset, Real) and 1e-30 <= log_offset <= 1):  # less could vanish in float32
+            raise ValueError(f"log_offset={log_offset!r}: must be a number from 1e-30 to 1")
         bins = n_fft // 2 + 1
         if feature_size not in (None, bins):
             raise ValueError(f"feature_size={feature_size}: frames of n_fft={n_fft} samples have {bins} bins")

@@ -156,7 +156,9 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
         features = log_magnitude(spectrum, config.log_offset).to(self.dtype)
         estimate = self(features, return_dict=True).reconstruction.float()
         magnitude = (estimate.exp() - config.log_offset).clamp(min=0)
-        foreground = overlap_add(magnitude * spectrum.sgn(), config.n_fft, config.hop_length)
+        # Denormal numbers have no phase: sgn divides them by zero.
+        phase = spectrum.sgn().masked_fill(spectrum.abs() < torch.finfo(torch.float32).tiny, 0.0)
+        foreground = overlap_add(magnitude * phase, config.n_fft, config.hop_length)
         inner = slice(config.context, mixture.shape[-1] - config.context)
         foreground, mixture = foreground[:, inner], mixture[:, inner]
         return torch.stack([foreground, mixture - foreground], dim=1).unsqueeze(2)

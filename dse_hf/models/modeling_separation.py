@@ -1,11 +1,16 @@
 """Separation of signals of any length by exact tiles: no cross-fade, no clicks, constant memory."""
 
+from numbers import Integral
+
+import numpy as np
 import torch
 from torch import Tensor
 
 
 # Windows that go through the network together, in samples of all rows: bounds memory for many channels.
 MAX_SAMPLES_AT_ONCE = 1 << 22
+# The same in values of the network's widest layer: bounds memory for wide networks.
+MAX_VALUES_AT_ONCE = 1 << 27
 
 
 def center_crop(input: Tensor, target_shape: int) -> Tensor:
@@ -42,7 +47,8 @@ class SeparationStream:
     Args:
         model: a model with [`SeparationMixin`].
         tile_length (`int`, *optional*): samples kept of each window, rounded up to the network's grid. By default
-            eight times the context, and at least ten seconds: then little is computed twice.
+            twenty-four times the context, and at least ten seconds: then less than a tenth is computed twice; less
+            where the network is so wide that such a window would fill the memory.
     """
 
     def __init__(self, model: "SeparationMixin", tile_length: int | None = None):
@@ -52,10 +58,13 @@ class SeparationStream:
         # Samples that the network itself cuts off each end of a window.
         self.trim = self.context if config.zero_extended else 0
         if tile_length is None:
-            tile_length = max(8 * self.context, 10 * config.sampling_rate)
-        if tile_length < 1:
-            raise ValueError(f"tile_length={tile_length}: must be at least 1 sample")
+            tile_length = max(24 * self.context, 10 * config.sampling_rate)
+            tile_length = min(tile_length, max(1, MAX_VALUES_AT_ONCE // config.values_per_sample - 2 * self.context))
+        if not isinstance(tile_length, Integral) or tile_length < 1:
+            raise ValueError(f"tile_length={tile_length!r}: must be a whole number of samples, at least 1")
         self.tile_length = -(-tile_length // self.alignment) * self.alignment
+        # Nothing comes of nothing: the biases of a network would hum in digital silence. What is that far from it:
+        self.silence_radius = min(self.context, config.sampling_rate // 100)
         self.buffer: Tensor | None = None  # (B, C, n): the input from `buffer_start` on
         self.buffer_start = -self.trim
         self.received = 0
@@ -63,6 +72,22 @@ class SeparationStream:
 
     def push(self, block: Tensor) -> Tensor:
         """Adds `block` (B, C, n), n ≥ 0, and returns the sources (B, K, C, m) that it finishes, m ≥ 0."""
+        self._receive(block)
+        tiles = []
+        while self._end_of_window(self.tile_length) <= self.received:
+            tiles.append(self._separate_next(self.tile_length))
+        self._forget()
+        return self._join(tiles)
+
+    def flush(self) -> Tensor:
+        """Ends the signal and returns the sources (B, K, C, m) of all that is left."""
+        self._check_started()
+        tiles = []
+        while self.finished < self.received:
+            tiles.append(self._separate_next(min(self.tile_length, self.received - self.finished)))
+        return self._join(tiles)
+
+    def _receive(self, block: Tensor) -> None:
         if self.buffer is None:
             self.buffer = block.new_zeros(*block.shape[:-1], self.trim)
         elif block.shape[:-1] != self.buffer.shape[:-1]:
@@ -72,20 +97,10 @@ class SeparationStream:
             )
         self.buffer = torch.cat([self.buffer, block], dim=-1)
         self.received += block.shape[-1]
-        tiles = []
-        while self._end_of_window(self.tile_length) <= self.received:
-            tiles.append(self._separate_next(self.tile_length))
-        self._forget()
-        return self._join(tiles)
 
-    def flush(self) -> Tensor:
-        """Ends the signal and returns the sources (B, K, C, m) of all that is left."""
+    def _check_started(self) -> None:
         if self.buffer is None:
             raise ValueError("nothing was pushed: push at least one block before flush")
-        tiles = []
-        while self.finished < self.received:
-            tiles.append(self._separate_next(min(self.tile_length, self.received - self.finished)))
-        return self._join(tiles)
 
     def _end_of_window(self, length: int) -> int:
         """Where the input ends that the next `length` samples depend on."""
@@ -112,14 +127,20 @@ class SeparationStream:
         mixture = self.buffer[..., mixture_at : mixture_at + length]
         self.finished += length
         sources = self.model._separate_rows(window, mixture, kept)
-        # Nothing comes of nothing: the biases of a network would hum in digital silence.
-        radius = min(self.context, config.sampling_rate // 100)
-        first = kept + self.trim
-        return sources.masked_fill(in_silence(window, radius)[:, None, :, first : first + length], 0.0)
+        return self._silence(sources, window, kept + self.trim)
+
+    def _silence(self, sources: Tensor, window: Tensor, first: int) -> Tensor:
+        """Sources (B, K, C, n) of a window (B, C, T) from `first` on, zero where it is silent."""
+        silent = in_silence(window, self.silence_radius)[..., first : first + sources.shape[-1]]
+        return sources.masked_fill(silent[:, None], 0.0)
+
+    def _needed_from(self) -> int:
+        """The first sample of the input that later windows reach."""
+        return max(self.finished - self.context, -self.trim)
 
     def _forget(self) -> None:
         """Drops the input that no later window reaches."""
-        start = max(self.finished - self.context, -self.trim)
+        start = self._needed_from()
         self.buffer = self.buffer[..., start - self.buffer_start :].clone()
         self.buffer_start = start
 
@@ -150,13 +171,18 @@ class SeparationMixin:
             device. They sum to the input within rounding.
 
         Raises:
-            ValueError: the waveform is empty, of another shape or dtype, holds NaN or infinity, or has another
-                sampling rate than the model.
+            ValueError: the waveform is empty, of another shape or dtype, holds NaN or infinity, is too loud for the
+                model's dtype, or has another sampling rate than the model.
         """
         waveform = self._checked_waveform(waveform, sampling_rate)
         batch = waveform if waveform.dim() == 3 else waveform[None]
         stream = self.separation_stream(tile_length)
         sources = torch.cat([stream.push(batch), stream.flush()], dim=-1)
+        if not torch.isfinite(sources).all():
+            raise ValueError(
+                f"the model gives NaN or infinity for a waveform of peak {waveform.abs().max():.3g}: bring it to "
+                "full scale ±1, or load the model with dtype float32"
+            )
         if waveform.dim() == 2:
             sources = sources[0]
         return dict(zip(self.config.sources, sources.unbind(dim=-3)))
@@ -176,8 +202,9 @@ class SeparationMixin:
         `mixture` (B, C, n) is the input at the samples that are kept, the first one being `kept` of the output.
         """
         (batch, channels, length), group = mixture.shape, self.config.channels
-        rows = _group_channels(window, group)
-        at_once = max(1, MAX_SAMPLES_AT_ONCE // (rows.shape[-1] * group))
+        rows = group_channels(window, group)
+        most = min(MAX_SAMPLES_AT_ONCE // group, MAX_VALUES_AT_ONCE // self.config.values_per_sample)
+        at_once = max(1, most // rows.shape[-1])
         training = self.training
         self.eval()
         try:
@@ -187,14 +214,21 @@ class SeparationMixin:
         finally:
             self.train(training)
         sources = torch.cat(outputs).to(mixture.device, mixture.dtype)
-        sources = _ungroup_channels(sources, batch, channels)
-        # Mixture consistency (Wisdom et al. 2019): a model of direct outputs leaves a rest, which all share.
-        rest = mixture - sources.sum(dim=1)
-        if getattr(self.config, "output", "difference") == "direct":
-            sources = sources + rest[:, None] / sources.shape[1]
+        sources = ungroup_channels(sources, batch, channels)
+        return self.complete_sources(sources if self._predicts_all() else sources[:, :-1], mixture)
+
+    def _predicts_all(self) -> bool:
+        return getattr(self.config, "output", "difference") == "direct"
+
+    def complete_sources(self, predicted: Tensor, mixture: Tensor) -> Tensor:
+        """All sources (B, K, C, n), which sum to the mixture (B, C, n), of those that the network predicts."""
+        if self._predicts_all():
+            # Mixture consistency (Wisdom et al. 2019): a model of direct outputs leaves a rest, which all share.
+            rest = mixture - predicted.sum(dim=1)
+            predicted = (predicted + rest[:, None] / predicted.shape[1])[:, :-1]
         # The last one as a difference in the caller's precision: the sum is the input whatever the model's dtype.
-        last = mixture - sources[:, :-1].sum(dim=1)
-        return torch.cat([sources[:, :-1], last[:, None]], dim=1)
+        last = mixture - predicted.sum(dim=1)
+        return torch.cat([predicted, last[:, None]], dim=1)
 
     def _wants_hidden_states(self, output_hidden_states: bool | None) -> bool:
         return self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
@@ -203,11 +237,15 @@ class SeparationMixin:
         wanted = "a floating-point tensor of shape (channels, samples) or (batch, channels, samples), full scale ±1"
         if not isinstance(waveform, Tensor):
             try:
+                if isinstance(waveform, np.ndarray):  # as torch takes it: its rows may run backwards in memory
+                    waveform = np.require(waveform, waveform.dtype.newbyteorder("="), ["C", "W", "A"])
                 waveform = torch.as_tensor(waveform)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise ValueError(f"waveform of type {type(waveform).__name__}: give {wanted}") from error
         if not waveform.is_floating_point():
             raise ValueError(f"waveform of dtype {waveform.dtype}: give {wanted} (int16 samples: divide by 32768)")
+        if waveform.layout != torch.strided or waveform.is_meta:
+            raise ValueError(f"waveform of layout {waveform.layout} on device {waveform.device}: give {wanted}")
         if waveform.dim() not in (2, 3):
             hint = "; for mono, waveform[None]" if waveform.dim() == 1 else ""
             raise ValueError(f"waveform of shape {tuple(waveform.shape)}: give {wanted}{hint}")
@@ -247,7 +285,7 @@ def mean_squared_error(sources: Tensor, labels: Tensor, padding_mask: Tensor | N
     return errors[counts].mean()
 
 
-def _group_channels(window: Tensor, group: int) -> Tensor:
+def group_channels(window: Tensor, group: int) -> Tensor:
     """(B, C, T) → (B·G, group, T): consecutive channels together, the last one repeated to fill the last group."""
     channels, length = window.shape[1:]
     missing = -channels % group
@@ -256,8 +294,8 @@ def _group_channels(window: Tensor, group: int) -> Tensor:
     return window.reshape(-1, group, length)
 
 
-def _ungroup_channels(sources: Tensor, batch: int, channels: int) -> Tensor:
-    """(B·G, K, group, T) → (B, K, C, T): undoes `_group_channels`."""
-    _, num_sources, group, length = sources.shape
-    sources = sources.reshape(batch, -1, num_sources, group, length).transpose(1, 2)
-    return sources.reshape(batch, num_sources, -1, length)[:, :, :channels]
+def ungroup_channels(sources: Tensor, batch: int, channels: int) -> Tensor:
+    """(B·G, K, group, T) → (B, K, C, T): undoes `group_channels`."""
+    rows, num_sources, group, length = sources.shape
+    sources = sources.reshape(batch, rows // batch, num_sources, group, length).transpose(1, 2)
+    return sources.reshape(batch, num_sources, rows // batch * group, length)[:, :, :channels]

@@ -11,8 +11,9 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_waveunet import WaveUNetConfig
-from .modeling_separation import SeparationMixin, center_crop, mean_squared_error
+from .modeling_separation import SeparationMixin, SeparationStream, center_crop, mean_squared_error
 from .modeling_waveunet_fast import predict_sources_fast
+from .modeling_waveunet_stream import WaveUNetStream
 
 
 LEAKINESS = 0.2
@@ -275,6 +276,9 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         mixture = center_crop(input_values, sources.shape[-1])
         loss = None if labels is None else mean_squared_error(sources, labels, padding_mask)
         return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture, hidden_states=hidden_states)
+
+    def separation_stream(self, tile_length: int | None = None) -> SeparationStream:
+        return (WaveUNetStream if self.device.type == "cpu" else SeparationStream)(self, tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
         return self._predict_sources(window.to(self.dtype))

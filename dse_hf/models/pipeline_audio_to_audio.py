@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ try:
     import soxr
 except ImportError:
     soxr = None
+
+
+MIN_SAMPLING_RATE, MAX_SAMPLING_RATE = 1_000, 768_000  # Hz
 
 
 @dataclass
@@ -89,7 +93,20 @@ class AudioToAudioPipeline(Pipeline):
             raise ValueError(f"audio of shape {samples.shape}: give (samples,) or (channels, samples), not empty")
         if not np.issubdtype(samples.dtype, np.floating):
             raise ValueError(f"audio of dtype {samples.dtype}: give floats of full scale ±1 (int16: divide by 32768)")
-        return {"recording": Recording(samples.astype(np.float32), int(sampling_rate))}
+        with np.errstate(over="ignore"):
+            samples = samples.astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise ValueError("audio that holds NaN or infinity: repair or drop these samples")
+        return {"recording": Recording(samples, self._checked_rate(sampling_rate))}
+
+    def _checked_rate(self, sampling_rate: Any) -> int:
+        if isinstance(sampling_rate, Real):
+            in_range = MIN_SAMPLING_RATE <= sampling_rate <= MAX_SAMPLING_RATE
+            if in_range or sampling_rate == self.model.config.sampling_rate:
+                return int(sampling_rate)
+        raise ValueError(
+            f"sampling_rate={sampling_rate!r}: give a number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}"
+        )
 
     def _forward(self, model_inputs: dict, tile_length: int | None = None) -> dict:
         recordings = model_inputs["recording"]
@@ -111,10 +128,14 @@ class AudioToAudioPipeline(Pipeline):
         *names, last = self.model.config.sources
         recording.sources = {}
         for name in names:
-            source = _resample(sources[name].float().numpy(), rate, recording.sampling_rate)[:, :length]
-            recording.sources[name] = np.pad(source, ((0, 0), (0, length - source.shape[-1])))
+            source = sources[name].float().numpy()
+            recording.sources[name] = _resample(source, rate, recording.sampling_rate)[:, :length]
         # As a difference at the input's own rate: what lies above the model's band stays in the last source.
-        recording.sources[last] = recording.samples - sum(recording.sources.values())
+        with np.errstate(over="ignore", invalid="ignore"):
+            recording.sources[last] = recording.samples - sum(recording.sources.values())
+        if not np.isfinite(recording.sources[last]).all():
+            peak = np.abs(recording.samples).max()
+            raise ValueError(f"audio of peak {peak:.3g}: too loud for numbers of 32 bits; bring it to full scale ±1")
 
     def _read(self, inputs: Any) -> tuple[np.ndarray, int]:
         """Samples (T,) or (C, T) and their rate."""
@@ -123,13 +144,13 @@ class AudioToAudioPipeline(Pipeline):
             if array is not None:
                 if "sampling_rate" not in inputs:
                     raise ValueError(f"dict with {', '.join(inputs)}: the sampling_rate is missing")
-                return np.asarray(array), inputs["sampling_rate"]
+                return _as_array(array), inputs["sampling_rate"]
             inputs = inputs.get("bytes") or inputs.get("path")
         if hasattr(inputs, "get_all_samples"):
             decoded = inputs.get_all_samples()
             return decoded.data.numpy(), decoded.sample_rate
         if isinstance(inputs, (np.ndarray, torch.Tensor)):
-            return np.asarray(inputs), self.model.config.sampling_rate
+            return _as_array(inputs), self.model.config.sampling_rate
         if isinstance(inputs, bytes):
             return _decode(inputs, f"{len(inputs)} bytes")
         if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):
@@ -144,13 +165,34 @@ class AudioToAudioPipeline(Pipeline):
         )
 
 
+def _as_array(samples: Any) -> np.ndarray:
+    try:
+        if isinstance(samples, torch.Tensor):
+            samples = samples.detach().cpu()
+            samples = samples.float() if samples.dtype == torch.bfloat16 else samples  # which numpy does not have
+        return np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(samples).__name__
+        raise ValueError(f"audio of type {kind}: give an array (samples,) or (channels, samples) of floats") from error
+
+
+class _Content(io.BytesIO):
+    """A file's content, whose damage may send the decoder to places before its start."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return -1
+
+
 def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
     """A file's content → samples (C, T) and their rate: soundfile first, then PyAV."""
     if soundfile is None and av is None:
         raise ImportError("reading audio files needs soundfile (`pip install soundfile`), or pass arrays")
     if soundfile is not None:
         try:
-            samples, sampling_rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+            samples, sampling_rate = soundfile.read(_Content(content), dtype="float32", always_2d=True)
             return samples.T, sampling_rate
         except soundfile.SoundFileError as error:
             if av is None:
@@ -158,7 +200,7 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
                     f"{name}: no audio that soundfile reads; for more formats `pip install av`"
                 ) from error
     try:
-        with av.open(io.BytesIO(content)) as container:
+        with av.open(_Content(content)) as container:
             stream = container.streams.audio[0]
             resampler = av.AudioResampler(format="fltp")
             frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
@@ -168,14 +210,16 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def _resample(samples: np.ndarray, sampling_rate: int, wanted: int) -> np.ndarray:
-    """(C, T) at `sampling_rate` → (C, T·wanted/sampling_rate) at `wanted`."""
+    """(C, T) at `sampling_rate` → (C, T·wanted/sampling_rate), rounded up, at `wanted`."""
     if sampling_rate == wanted:
         return samples
     if soxr is None:
         raise ImportError(
             f"audio at {sampling_rate} Hz for a model at {wanted} Hz: resampling needs soxr (`pip install soxr`)"
         )
-    return np.ascontiguousarray(soxr.resample(samples.T, sampling_rate, wanted).T)
+    resampled = soxr.resample(samples.T, sampling_rate, wanted).T
+    missing = -(-samples.shape[-1] * wanted // sampling_rate) - resampled.shape[-1]
+    return np.pad(resampled, ((0, 0), (0, max(0, missing))))
 
 
 __all__ = ["AudioToAudioPipeline"]

@@ -13,6 +13,8 @@ DEFAULT_MODEL = "waveunet-speech-16khz"
 _FOLDER = Path(__file__).parent
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _INDEX = "model.safetensors.index.json"
+_MODEL_TYPES = ("waveunet", "dae", "dvae")
+_MAX_CONFIG_BYTES = 1_000_000
 _HUB_SECONDS = 10.0  # to wait for the Hub's first answer; without network there is none
 
 
@@ -79,24 +81,22 @@ def load_source(source: ModelSource, dtype: str = "auto"):
     """The second step: loads the files, if they are a model of ours and fit each other; `dtype` as in transformers."""
     import transformers
 
-    import dse_hf  # registers our models with transformers
+    import dse_hf  # noqa: F401 (registers our models with transformers)
 
     # False, not unset: else transformers would ask whether to run code from the repository.
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        if not (source.folder / "config.json").is_file():
-            raise ValueError("has no config.json, so that it is no model of transformers")
+        _check_model_type(source.folder / "config.json")
         config = transformers.AutoConfig.from_pretrained(source.folder, **options)
-        if not type(config).__module__.startswith(f"{dse_hf.__name__}."):
-            raise ValueError(f"is a {config.model_type} model, which does not separate")
         _check_weights(source.folder, config)
         model = transformers.AutoModel.from_pretrained(
             source.folder, config=config, dtype=dtype, use_safetensors=True, **options
         )
+        for weight, tensor in model.state_dict().items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"its weight {weight} holds NaN or infinity; use a checkpoint from before it broke")
     except Exception as error:  # of any kind: config.json may hold anything
         reason = _one_line(error)
-        if "trust_remote_code" in str(error):
-            reason = "needs code of its own, which is not run"
         advice = "" if "; " in reason else "; or give a model that dse-hf made"
         raise ValueError(f"model {source.name!r}: {reason}{advice}") from error
     model.name_or_path = model.config._name_or_path = source.name
@@ -206,6 +206,25 @@ def _is_within_reach(hub_id: str, revision: str | None) -> bool:
 
 
 # ── What is in its files ──
+
+
+def _check_model_type(path: Path) -> None:
+    """Looks at config.json before transformers does: of other models it could ask for any amount of memory."""
+    from transformers import CONFIG_MAPPING
+
+    if not path.is_file():
+        raise ValueError("has no config.json, so that it is no model of transformers")
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise ValueError(f"its config.json has {path.stat().st_size:,} bytes, more than any model's")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("its config.json is not a valid JSON file; get it again") from error
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type not in _MODEL_TYPES:
+        if isinstance(config, dict) and config.get("auto_map") and str(model_type) not in CONFIG_MAPPING:
+            raise ValueError("needs code of its own, which is not run")
+        raise ValueError(f"is a {model_type} model, which does not separate")
 
 
 def _check_weights(folder: Path, config) -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the four stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the five stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -9,4 +9,5 @@ python -m dse_hf.training.run $card/recipe.yaml
 python -m dse_hf.training.run $card/finetune.yaml --model $runs
 python -m dse_hf.training.run $card/intelligibility.yaml --model $runs-finetuned
 python -m dse_hf.training.run $card/long.yaml --model $runs-intelligibility
-python $card/embed.py $runs-long
+python -m dse_hf.training.run $card/quality.yaml --model $runs-long
+python $card/embed.py $runs-quality

@@ -1,0 +1,252 @@
+"""Separation by a Wave-U-Net on a processor, block by block: nothing is computed twice, and all of it fits the cache.
+
+A window of a long signal needs thousands of samples of context on both sides, which are computed for nothing. Here
+every convolution keeps the few frames instead that its next block needs, and skips wait for the decoder to catch up.
+"""
+
+from collections import deque
+
+import torch
+from torch import Tensor, nn
+
+from .modeling_separation import SeparationStream, group_channels, ungroup_channels
+from .modeling_waveunet_fast import FrameConvolution, fold_upsampling, has_fused_convolution, reach, share_of_left
+
+
+# A block's length: shorter ones spend more on the small deep levels, longer ones outgrow the cache.
+BLOCK_SAMPLES = 1 << 17
+BLOCK_VALUES = 1 << 23  # the same for wide networks: samples times the values of the widest layer
+
+
+class WaveUNetStream(SeparationStream):
+    """A [`SeparationStream`] whose tiles are blocks for a `FastWaveUNet`: they need no context, and may be short.
+
+    Args:
+        model: a `WaveUNetModel`; its weights are taken as they are now.
+        tile_length (`int`, *optional*): samples that go through the network together, rounded up to its grid.
+    """
+
+    def __init__(self, model, tile_length: int | None = None):
+        if tile_length is None:
+            tile_length = max(1, min(BLOCK_SAMPLES, BLOCK_VALUES // model.config.values_per_sample))
+        super().__init__(model, tile_length)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            self.network = FastWaveUNet(model.network)
+        self.streams: list[_FrameStream] | None = None  # of every group of channels
+        self.entered = -self.trim  # what comes before went into the network
+        self.predicted: Tensor | None = None  # (B, K', C, n): from `finished` on
+
+    def push(self, block: Tensor) -> Tensor:
+        self._receive(block)
+        # A little more than a block goes in one piece: most short signals, and no short rest of a long one.
+        while self.received - self.entered >= self.tile_length + self.tile_length // 4:
+            self._enter(self.tile_length)
+        sources = self._finish(self.received - self.silence_radius)
+        self._forget()
+        return sources
+
+    def flush(self) -> Tensor:
+        self._check_started()
+        if self.finished < self.received:
+            self._enter(self.model.config.input_length_for(self.received) - self.entered - self.trim, last=True)
+        return self._finish(self.received)
+
+    def _enter(self, length: int, last: bool = False) -> None:
+        """Sends the next `length` samples through the network, with zeros for those that are not there."""
+        batch, channels = self.buffer.shape[:2]
+        offset = self.entered - self.buffer_start
+        block = self.buffer[..., offset : offset + length].to(self.model.device, self.model.dtype)
+        block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
+        rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
+        if self.streams is None:
+            self.streams = [self.network.stream() for _ in rows]
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            predicted = torch.stack([stream.push(row, last) for stream, row in zip(self.streams, rows)])
+        predicted = predicted.mT.unflatten(1, (-1, rows.shape[-1])).to(self.buffer.device, self.buffer.dtype)
+        predicted = ungroup_channels(predicted, batch, channels)
+        self.predicted = predicted if self.predicted is None else torch.cat([self.predicted, predicted], dim=-1)
+        self.entered += length
+
+    def _finish(self, end: int) -> Tensor:
+        """Sources (B, K, C, n) of what is predicted, as far as `end`."""
+        length = 0 if self.predicted is None else min(end - self.finished, self.predicted.shape[-1])
+        if length < 1:
+            return self._join([])
+        at, radius = self.finished - self.buffer_start, min(self.silence_radius, self.finished + self.trim)
+        window = self.buffer[..., at - radius : at + length + self.silence_radius]
+        sources = self.model.complete_sources(self.predicted[..., :length], self.buffer[..., at : at + length])
+        self.predicted = self.predicted[..., length:].clone()
+        self.finished += length
+        return self._silence(sources, window, radius)
+
+    def _needed_from(self) -> int:
+        return min(self.entered, max(self.finished - self.silence_radius, -self.trim))
+
+
+class FastWaveUNet:
+    """A network's weights as they are now, arranged to run without gradients on a processor.
+
+        >>> stream = FastWaveUNet(network).stream()
+        >>> stream.push(block)             # (n, C) → predicted sources (m, K'·C): all that is finished
+        >>> stream.push(block, last=True)  # the rest
+
+    A signal's whole length must be on the network's grid (`config.input_length_for`).
+    """
+
+    def __init__(self, network: nn.Module):
+        bottleneck, (output, self.activation) = network.bottleneck[0], network.output_layer
+        slope, fused = network.bottleneck[1].negative_slope, has_fused_convolution(bottleneck.weight)
+        self.padded = bottleneck.padding == "same"
+        convolutions = [*network.encoder, bottleneck]
+        self.encoder = [FrameConvolution(conv.weight, conv.bias, slope, fused) for conv in convolutions]
+        self.decoder = [_StackedConvolution(block, slope, fused) for block in network.decoder]
+        features = network.decoder[-1].out_channels
+        self.output = FrameConvolution(output.weight[:, :features], output.bias, fused=fused)
+        self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, K'·C)
+
+    def stream(self) -> "_FrameStream":
+        return _FrameStream(self)
+
+
+class _FrameStream:
+    """One signal on its way through a `FastWaveUNet`. Frames (n, C) are C channels of n steps of some level."""
+
+    def __init__(self, network: FastWaveUNet):
+        self.network, padded, layers = network, network.padded, len(network.decoder)
+        down, up = network.encoder[0].size // 2, network.decoder[0].skip.size // 2
+        padding = down if padded else 0
+        self.encoder = [_SlidingConvolution(convolution, padding, padding) for convolution in network.encoder]
+        self.lengths = [0] * layers  # of the skips so far
+        self.decoder = []
+        for level, stacked in zip(reversed(range(layers)), network.decoder):
+            steps = 2 ** (layers - level)  # of this level, to one of the bottleneck
+            # Frames of the skip before the first one of the upsampled features.
+            cropped = 0 if padded else 2 * (steps - 1) * down + (steps - 2) * up
+            self.decoder.append(_Decoder(stacked, padded, cropped))
+        steps = 2**layers
+        self.mixture = _Queue(0 if padded else (2 * steps - 1) * down + (steps - 1) * up)
+
+    def push(self, block: Tensor, last: bool = False) -> Tensor:
+        """The next frames (n, C) of the mixture → frames (m, K'·C) of the predicted sources, all that are finished."""
+        frames = block
+        self.mixture.append(block)
+        for level, decoder in enumerate(reversed(self.decoder)):
+            skip = self.encoder[level].push(frames, last)
+            decoder.skips.append(skip)
+            frames = skip[self.lengths[level] % 2 :: 2]
+            self.lengths[level] += len(skip)
+        frames = self.encoder[-1].push(frames, last)  # the bottleneck
+        for decoder in self.decoder:
+            frames = decoder.push(frames, last)
+        if not len(frames):
+            return frames.new_zeros(0, self.network.output.out_channels)
+        predicted = self.network.output(frames)
+        predicted.addmm_(self.mixture.take(len(frames)), self.network.output_of_mixture)
+        return self.network.activation(predicted)
+
+
+class _Decoder:
+    """Upsampling, and the convolution of that and the skip, of frames that come in blocks."""
+
+    def __init__(self, stacked: "_StackedConvolution", padded: bool, cropped: int):
+        self.stacked, self.half = stacked, stacked.skip.size // 2
+        self.padding = self.half if padded else 0
+        self.upsampled = _SlidingConvolution(stacked.upsampled, *reach(self.half))
+        self.skips = _Queue(cropped)
+        self.skips.append(stacked.skip.zeros(self.padding))
+        self.received = self.woven = 0
+        self.ends: list[Tensor] = []  # first and last frame
+
+    def push(self, frames: Tensor, last: bool) -> Tensor:
+        if len(frames):
+            self.ends = [self.ends[0] if self.ends else frames[0].clone(), frames[-1].clone()]
+        self.received += len(frames)
+        both = self.upsampled.push(frames, last)
+        woven = both.view(2 * len(both), both.shape[1] // 2)
+        start, self.woven = self.woven, self.woven + len(woven)  # woven[0] is step `start` of all
+        first = self.half - self.padding
+        end = 2 * self.received - 1 - first if last else self.woven
+        if self.padding:
+            self._correct(woven, start, end if last else None)
+        woven = woven[max(first - start, 0) : max(end - start, 0)]
+        if last:
+            self.skips.append(self.stacked.skip.zeros(self.padding))
+        if not len(woven):
+            return woven
+        return self.stacked.skip(self.skips.take(len(woven) + 2 * self.half, 2 * self.half), onto=woven)
+
+    def _correct(self, woven: Tensor, start: int, end: int | None) -> None:
+        """The interpolated signal is zero beyond both ends, where zeros around the frames give shares of its ends."""
+        count = min(self.half - start, len(woven))
+        if count > 0:
+            woven[:count] -= self.stacked.before_start(self.ends[0])[start : start + count]
+        if end is not None:
+            count = min(self.half, end)
+            woven[end - count - start : end - start] -= self.stacked.after_end(self.ends[1])[-count:]
+
+
+class _SlidingConvolution:
+    """A convolution of frames that come in blocks, between zeros before and after them all."""
+
+    def __init__(self, convolution: FrameConvolution, before: int, after: int):
+        self.convolution, self.after, self.queue = convolution, after, _Queue()
+        self.queue.append(convolution.zeros(before))
+
+    def push(self, frames: Tensor, last: bool) -> Tensor:
+        self.queue.append(frames)
+        if last:
+            self.queue.append(self.convolution.zeros(self.after))
+        overlap = self.convolution.size - 1
+        if self.queue.length <= overlap:
+            return frames.new_zeros(0, self.convolution.out_channels)
+        return self.convolution(self.queue.take(self.queue.length, overlap))
+
+
+class _Queue:
+    """Frames (n, C) that wait; the first `dropped` ones are not wanted."""
+
+    def __init__(self, dropped: int = 0):
+        self.length, self.dropped, self.blocks = 0, dropped, deque()
+
+    def append(self, frames: Tensor) -> None:
+        surplus = min(self.dropped, len(frames))
+        self.dropped -= surplus
+        if len(frames) > surplus:
+            self.blocks.append(frames[surplus:])
+            self.length += len(frames) - surplus
+
+    def take(self, count: int, kept: int = 0) -> Tensor:
+        """The first `count` frames; the last `kept` of them stay."""
+        blocks, missing = [], count
+        while missing > 0:
+            block = self.blocks.popleft()
+            if len(block) > missing:
+                self.blocks.appendleft(block[missing:].clone())  # not to keep all of it in memory
+            blocks.append(block[:missing])
+            missing -= len(blocks[-1])
+        frames = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        if kept:
+            self.blocks.appendleft(frames[count - kept :].clone())
+        self.length -= count - kept
+        return frames
+
+
+class _StackedConvolution:
+    """The weights of an upsampling block."""
+
+    def __init__(self, block: nn.Conv1d, slope: float, fused: bool):
+        channels = block.in_channels - block.out_channels
+        self.weight = block.weight.detach()[:, :channels]  # of the upsampled features
+        self.share = share_of_left(block, self.weight)
+        self.upsampled = FrameConvolution(fold_upsampling(self.weight, self.share), fused=fused)
+        self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused)
+
+    def before_start(self, first: Tensor) -> Tensor:
+        """What zeros before the first frame (C,) put into the first k // 2 steps: (k // 2, C')."""
+        half = self.weight.shape[-1] // 2
+        return torch.einsum("c,ock->ko", first * (1 - self.share), self.weight[..., :half]).flip(0)
+
+    def after_end(self, last: Tensor) -> Tensor:
+        """What zeros after the last frame (C,) put into the last k // 2 steps: (k // 2, C')."""
+        half = self.weight.shape[-1] // 2
+        return torch.einsum("c,ock->ko", last * self.share, self.weight[..., half + 1 :]).flip(0)

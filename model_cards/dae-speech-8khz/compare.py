@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Measures the two autoencoders, the embedded default and the unprocessed input, all at 8 kHz.
+
+    python model_cards/dae-speech-8khz/compare.py corpus
+
+separates the default's held-out mixtures, as they are after resampling to 8 kHz, and leaves tables, pictures and
+per-clip scores in the folder `evaluation/8khz`. The default, which works at 16 kHz, comes twice: with these mixtures
+resampled back to its rate, and, as `(16 kHz in)`, with the mixtures at 16 kHz and its output resampled. With
+`--write`, `results.json` and the tables of both autoencoders' cards are replaced.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soxr
+from tqdm import tqdm
+from transformers.utils import logging
+
+from dse_hf.data import Clip
+from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation_peers import INPUT, System, load_system
+from dse_hf.evaluation_report import markdown_table, write_report
+
+
+HERE = Path(__file__).resolve().parent
+DEFAULT = HERE.parent / "waveunet-speech-16khz"
+OTHER = HERE.parent / "dvae-speech-8khz"
+RATE, DEFAULT_RATE = 8000, 16000
+
+sys.path.insert(0, str(DEFAULT))
+from evaluate import held_out_clips, with_tables  # noqa: E402
+from mixtures import SECONDS, SNRS  # noqa: E402
+
+
+def narrow_band(clip: Clip) -> Clip:
+    """A clip at 16 kHz → at 8 kHz; the mixture stays the sum of its references."""
+    references = np.stack([resample(source) for source in clip.references])
+    return Clip(clip.name, references.sum(axis=0), references, clip.attributes)
+
+
+def resample(samples: np.ndarray) -> np.ndarray:
+    """(C, T) at 16 kHz → (C, T / 2) at 8 kHz."""
+    return np.ascontiguousarray(soxr.resample(samples.T, DEFAULT_RATE, RATE).T)
+
+
+def clips_at_8khz(corpus: str, per_snr: int, split: str) -> Iterator[Clip]:
+    return map(narrow_band, held_out_clips(corpus, per_snr, split))
+
+
+@dataclass
+class WideBand(System):
+    """A system that gets, for a mixture at 8 kHz, the one at 16 kHz that it was made of."""
+
+    system: System
+    mixtures: dict[str, np.ndarray]
+
+    def separate(self, mixture, sampling_rate, sources):
+        estimates = self.system.separate(self.mixtures[key_of(mixture)], DEFAULT_RATE, sources)
+        return {source: resample(estimate) for source, estimate in estimates.items()}
+
+
+def key_of(samples: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(samples)).hexdigest()
+
+
+def systems_of(clips) -> list[System]:
+    default = load_system(DEFAULT.name)
+    mixtures = {key_of(narrow_band(clip).mixture): clip.mixture for clip in clips}
+    wide = WideBand(f"{DEFAULT.name} (16 kHz in)", default.version, default, mixtures)
+    return [load_system(INPUT), load_system(HERE.name), load_system(OTHER.name), default, wide]
+
+
+def write(results: dict, folder: Path) -> None:
+    shutil.copyfile(folder / RESULTS, HERE / RESULTS)
+    for path in (HERE / "README.md", OTHER / "README.md"):
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", help="folder that corpus.py of the default model made")
+    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR (default: %(default)s)")
+    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
+    parser.add_argument("--output", default="evaluation/8khz", help="folder of the results (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
+    arguments = parser.parse_args()
+    if not Path(arguments.corpus, "corpus.json").exists():
+        print(f"{arguments.corpus}: no corpus; make it with {DEFAULT.name}/corpus.py", file=sys.stderr)
+        return 1
+    chosen = (arguments.corpus, arguments.per_snr, arguments.split)
+    clips = partial(clips_at_8khz, *chosen)
+    name = f"mixtures of {SECONDS:g} s of the {arguments.split} split of corpus.py, at 8 kHz"
+    description = {"name": name, "split": arguments.split, "snrs": SNRS}
+    logging.disable_progress_bar()
+    systems = systems_of(held_out_clips(*chosen))
+    with tqdm(total=1, desc="clips x models", disable=None) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        results = evaluate(
+            systems,
+            clips,
+            arguments.output,
+            sampling_rate=RATE,
+            sources=["foreground", "background"],
+            description=description,
+            jobs=arguments.jobs,
+            progress=move,
+        )
+    write_report(results, systems, clips, arguments.output)
+    if arguments.write:
+        write(results, Path(arguments.output))
+    print(markdown_table(results))
+    if (HERE / RESULTS).exists():
+        recorded = json.loads((HERE / RESULTS).read_text(encoding="utf-8"))["dataset"]["fingerprint"]
+        same = results["dataset"]["fingerprint"] == recorded
+        print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Measures the model on held-out mixtures: SI-SDR of every source in the mixture as it is, and after separation.
+
+The dialogue is measured beside the foreground of the embedded speech model.
+
+    python model_cards/waveunet-dialogue-16khz/evaluate.py corpus
+
+prints the tables of the card, and leaves the scores of every clip in the folder
+`evaluation/waveunet-dialogue-16khz`. With `--write`, `results.json` and the tables of the card are replaced.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sources import LEVELS, SECONDS, SOURCES, held_out_clips
+from tqdm import tqdm
+from transformers.utils import logging
+
+from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation_peers import INPUT, System, load_system
+from dse_hf.evaluation_report import markdown_table
+from dse_hf.evaluation_summary import bootstrap_interval
+from dse_hf.pretrained import DEFAULT_MODEL
+
+
+HERE = Path(__file__).resolve().parent
+CARD = HERE / "README.md"
+WORST = 3  # clips of each source in the last table
+
+
+@dataclass
+class SpeechModel(System):
+    """The speech model, whose foreground is an estimate of the dialogue; it gives no others."""
+
+    system: System
+
+    def separate(self, mixture, sampling_rate, sources):
+        return {sources[0]: self.system.separate(mixture, sampling_rate, ["foreground"])["foreground"]}
+
+
+def speech_model() -> SpeechModel:
+    system = load_system(DEFAULT_MODEL)
+    return SpeechModel(system.name, system.version, system)
+
+
+def scores(results: dict, system: str, source: str, metric: str, part: str = "") -> np.ndarray:
+    """Of the clips whose names hold `part`."""
+    clips = [clip for clip in results["models"][system]["clips"] if part in clip["name"]]
+    values = [clip["scores"][source][metric] for clip in clips]
+    return np.array([value for value in values if value is not None])
+
+
+def statistics(results: dict, model: str, source: str, part: str = "") -> list[str]:
+    """Cells: SI-SDR before and after, improvement with its interval and its median, share of clips that gain."""
+    before, after = (scores(results, system, source, "si_sdr", part).mean() for system in (INPUT, model))
+    gain = scores(results, model, source, "si_sdr_improvement", part)
+    low, high = bootstrap_interval(gain)
+    return [
+        f"{before:.1f}",
+        f"{after:.1f}",
+        f"{gain.mean():.1f} ({low:.1f} to {high:.1f})",
+        f"{np.median(gain):.1f}",
+        f"{100 * np.mean(gain > 0):.0f} %",
+    ]
+
+
+def tables(results: dict, model: str) -> dict[str, str]:
+    """Title → table in Markdown, as they are in the card."""
+    heading = ["SI-SDR before (dB)", "after (dB)", "improvement (dB, 95 % interval)", "median", "clips that gain"]
+    names = [clip["name"] for clip in results["models"][model]["clips"]]
+    levels = dict.fromkeys(clip["attributes"]["kind"] for clip in results["models"][model]["clips"])
+    tracks, kinds = (sorted({name.split(", ")[place] for name in names}) for place in (-2, -1))
+    return {
+        "sources": table(["source", *heading], [[x, *statistics(results, model, x)] for x in SOURCES]),
+        "levels": gains(results, model, "against the dialogue", {level: f"{level}, " for level in levels}),
+        "tracks": gains(results, model, "track", {track: f", {track}, " for track in tracks}),
+        "effects": gains(results, model, "effects", {kind: f", {kind}" for kind in kinds}),
+        "speech": markdown_table(results),
+        "worst": table(["source", "clip", "before (dB)", "after (dB)"], list(worst(results, model))),
+    }
+
+
+def gains(results: dict, model: str, title: str, parts: dict[str, str]) -> str:
+    """Improvements by what is in the clips; `parts`: its name → what the clips' names hold."""
+    rows = [
+        [name, str(sum(part in clip["name"] for clip in results["models"][model]["clips"]))]
+        + [f"{gain(results, model, source, part):.1f}" for source in SOURCES]
+        for name, part in parts.items()
+    ]
+    return table([title, "clips", *(f"{source}: improvement (dB)" for source in SOURCES)], rows)
+
+
+def gain(results: dict, model: str, source: str, part: str) -> float:
+    return scores(results, model, source, "si_sdr_improvement", part).mean()
+
+
+def worst(results: dict, model: str):
+    before = {clip["name"]: clip["scores"] for clip in results["models"][INPUT]["clips"]}
+    for source in SOURCES:
+        clips = sorted(results["models"][model]["clips"], key=lambda x: x["scores"][source]["si_sdr_improvement"])
+        for clip in clips[:WORST]:
+            values = (before[clip["name"]][source]["si_sdr"], clip["scores"][source]["si_sdr"])
+            yield [source, clip["name"], *(f"{value:.1f}" for value in values)]
+
+
+def table(heading: list[str], rows: list[list[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write(results: dict, model: str, folder: Path) -> None:
+    shutil.copyfile(folder / RESULTS, HERE / RESULTS)
+    text = CARD.read_text(encoding="utf-8")
+    for title, content in tables(results, model).items():
+        place = re.compile(rf"(<!-- table: {title} -->\n).*?(\n?<!-- /table -->)", re.DOTALL)
+        text = place.sub(lambda found, content=content: f"{found[1]}{content}\n<!-- /table -->", text)
+    CARD.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", help="folder that corpus.py of waveunet-speech-16khz made")
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
+    parser.add_argument(
+        "--per-level", type=int, default=20, help="clips for each pair of levels (default: %(default)s)"
+    )
+    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
+    parser.add_argument("--output", default=f"evaluation/{HERE.name}", help="folder (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="replace the results and tables of the card")
+    arguments = parser.parse_args()
+    if not Path(arguments.corpus, "corpus.json").exists():
+        script = HERE.parent / "waveunet-speech-16khz" / "corpus.py"
+        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
+        return 1
+    clips = partial(held_out_clips, arguments.corpus, arguments.per_level, arguments.split)
+    description = {
+        "name": f"mixtures of {SECONDS:g} s of the {arguments.split} split",
+        "split": arguments.split,
+        "levels": LEVELS,
+    }
+    with tqdm(total=1, desc="clips x models", disable=None) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        logging.disable_progress_bar()
+        systems = [load_system(INPUT), speech_model(), load_system(arguments.model)]
+        results = evaluate(
+            systems, clips, arguments.output, description=description, jobs=arguments.jobs, progress=move
+        )
+    if arguments.write:
+        write(results, arguments.model, Path(arguments.output))
+    print("\n\n".join(tables(results, arguments.model).values()))
+    if (HERE / RESULTS).exists():
+        committed = json.loads((HERE / RESULTS).read_text())["dataset"]["fingerprint"]
+        same = results["dataset"]["fingerprint"] == committed
+        print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Makes the model that training starts from: the embedded speech model, with an output for the music.
+
+    python model_cards/waveunet-dialogue-16khz/initial.py runs/waveunet-dialogue-16khz-initial
+
+The dialogue is the speech model's foreground. The output layer's weights for the music are small random numbers, and
+the effects are the rest: before training they are all of the background.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from sources import SOURCES
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+from dse_hf.conversion import feature_extractor_for
+
+
+def main(folder: Path) -> None:
+    torch.manual_seed(0)
+    speech = load_model("waveunet-speech-16khz", device="cpu")
+    fields = {**speech.config.to_diff_dict(), "sources": list(SOURCES)}
+    model = WaveUNetModel(WaveUNetConfig(**fields))
+    weights, known = model.state_dict(), speech.state_dict()
+    for name, tensor in weights.items():
+        if tensor.shape == known[name].shape:
+            tensor.copy_(known[name])
+        else:
+            tensor[:1].copy_(known[name])
+    model.save_pretrained(folder)
+    feature_extractor_for(model.config).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
