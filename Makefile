@@ -1,6 +1,7 @@
 # make demo    hear it: separates the example recording with the embedded model
 # make test    runs the tests
 # make torture MINUTES=10    tries hard to break it, with damaged files, hostile models and the like; prints a table
+# make audit    asks the advisory database about the versions in constraints.txt (needs network)
 # make evaluate    measures the embedded model and others' on the held-out mixtures: the table of the README
 # All make the virtual environment .venv first; a second run installs nothing.
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CARD := model_cards/waveunet-speech-16khz
 
-.PHONY: demo test torture evaluate lint clean
+.PHONY: demo test torture evaluate audit lint clean
 
 demo: .venv/.demo
 	$(BIN)/python $(CARD)/demo.py demo
@@ -22,6 +23,11 @@ torture: .venv/.dev
 
 evaluate: .venv/.dev
 	$(BIN)/python $(CARD)/evaluate.py $(or $(CORPUS),corpus)
+
+# --strict: what could not be asked about is an error as well.
+audit:
+	test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit; }
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -42,4 +48,4 @@ lint: .venv/.dev
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-audit .venv-lower-bounds demo

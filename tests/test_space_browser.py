@@ -58,14 +58,19 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def playwright():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM or "chromium", args=options)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM or "chromium", args=options)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -200,9 +205,7 @@ def test_the_page_needs_no_other_server(url, browser):
     assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []
 
 
-def test_what_the_microphone_hears_is_separated(url):
-    from playwright.sync_api import sync_playwright
-
+def test_what_the_microphone_hears_is_separated(url, playwright):
     # Chromium plays the file in place of a microphone, and allows it without asking.
     options = [
         "--no-sandbox",
@@ -210,20 +213,19 @@ def test_what_the_microphone_hears_is_separated(url):
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={NOISY}",
     ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM or "chromium", args=options)
-        page, errors = browser.new_context(permissions=["microphone"]).new_page(), []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(url)
-        page.locator("#input").get_by_role("button", name="Record audio").click(timeout=WAIT)
-        page.locator("#input .record-button").click(timeout=WAIT)
-        page.wait_for_timeout(2500)
-        page.locator("#input .stop-button").click()
-        page.locator("#input").get_by_role("button", name="Trim audio to selection").wait_for(timeout=WAIT)
-        press(page, "#separate-button")
-        page.locator("#results .pictures img").nth(2).wait_for(timeout=WAIT)
-        levels = [line.split("\t") for line in page.locator("#results").inner_text().splitlines() if "\t" in line]
-        assert [line[0] for line in levels[1:]] == ["input", "foreground", "background"]
-        assert float(levels[1][1].replace("−", "-")) > -40  # something was heard
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=CHROMIUM or "chromium", args=options)
+    page, errors = browser.new_context(permissions=["microphone"]).new_page(), []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(url)
+    page.locator("#input").get_by_role("button", name="Record audio").click(timeout=WAIT)
+    page.locator("#input .record-button").click(timeout=WAIT)
+    page.wait_for_timeout(2500)
+    page.locator("#input .stop-button").click()
+    page.locator("#input").get_by_role("button", name="Trim audio to selection").wait_for(timeout=WAIT)
+    press(page, "#separate-button")
+    page.locator("#results .pictures img").nth(2).wait_for(timeout=WAIT)
+    levels = [line.split("\t") for line in page.locator("#results").inner_text().splitlines() if "\t" in line]
+    assert [line[0] for line in levels[1:]] == ["input", "foreground", "background"]
+    assert float(levels[1][1].replace("−", "-")) > -40  # something was heard
+    browser.close()
     assert errors == []

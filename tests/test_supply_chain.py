@@ -1,0 +1,71 @@
+"""What the package depends on is declared, bounded from below, pinned for the tests, and used."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+INDIRECT = {"tensorboard"}  # used by Trainer, not by an import of ours
+# Asked for where a user installed it, and where Hugging Face runs a Space.
+OPTIONAL = {"speechmos", "spaces"}
+
+
+def requirements(*lists: list[str]) -> dict[str, Requirement]:
+    """By name, without our own extras."""
+    parsed = [Requirement(line) for line in sum(lists, [])]
+    return {normal(requirement.name): requirement for requirement in parsed if requirement.name != "dse-hf"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(folder: Path) -> dict[str, str]:
+    """Distributions (normal name) that Python files import, other than the standard library: each with a file."""
+    found, of_module = {}, importlib.metadata.packages_distributions()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module]
+            else:
+                continue
+            for module in {name.partition(".")[0] for name in modules} - {"dse_hf"} - sys.stdlib_module_names:
+                for distribution in of_module.get(module, [module]):
+                    found[normal(distribution)] = str(path.relative_to(ROOT))
+    return found
+
+
+CORE = requirements(PROJECT["dependencies"])
+ALL = requirements(PROJECT["dependencies"], *(EXTRAS[name] for name in EXTRAS if name != "dev"))
+
+
+@pytest.mark.parametrize("name", requirements(PROJECT["dependencies"], *EXTRAS.values()))
+def test_each_requirement_has_a_lower_bound_and_a_tested_version(name):
+    requirement = requirements(PROJECT["dependencies"], *EXTRAS.values())[name]
+    assert [specifier.operator for specifier in requirement.specifier] == [">="]
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+    version = {normal(package): version for package, version in pinned.items()}[name]
+    assert Version(version) in requirement.specifier
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_used():
+    used = imported(ROOT / "dse_hf")
+    undeclared = {name: path for name, path in used.items() if name not in {*ALL, *OPTIONAL}}
+    assert not undeclared
+    assert set(ALL) - set(used) == INDIRECT
+
+
+def test_what_travels_to_the_hub_needs_the_core_alone():
+    assert set(imported(ROOT / "dse_hf" / "models")) <= set(CORE)
