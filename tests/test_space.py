@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from gradio_client.exceptions import AppError
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
 from dse_hf.space import sounds
-from dse_hf.space.app import build_app, launch_app
+from dse_hf.space.app import CACHE_SECONDS, build_app, delete_broken_uploads, launch_app
 
 
 ROOT = Path(__file__).parent.parent
@@ -253,6 +254,18 @@ def test_an_upload_beyond_the_limit_is_refused(url):
     with pytest.raises((urllib.error.HTTPError, urllib.error.URLError)) as error:
         urllib.request.urlopen(request)
     assert getattr(error.value, "code", 413) == 413
+
+
+def test_parts_of_uploads_that_broke_off_are_deleted_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    parts = {"tmp_old": 2 * CACHE_SECONDS, "tmp_new": 0, "other": 2 * CACHE_SECONDS}
+    (tmp_path / "uploads").mkdir()
+    for name, age in parts.items():
+        path = tmp_path / "uploads" / name
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    delete_broken_uploads()
+    assert {path.name for path in (tmp_path / "uploads").iterdir()} == {"tmp_new", "other"}
 
 
 def test_visitors_get_their_own_sounds(url, models, tmp_path):

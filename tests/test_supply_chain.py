@@ -4,10 +4,10 @@ import ast
 import importlib.metadata
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -22,7 +22,7 @@ OPTIONAL = {"speechmos", "spaces"}
 
 def requirements(*lists: list[str]) -> dict[str, Requirement]:
     """By name, without our own extras."""
-    parsed = [Requirement(line) for line in sum(lists, [])]
+    parsed = [Requirement(line) for lines in lists for line in lines]
     return {normal(requirement.name): requirement for requirement in parsed if requirement.name != "dse-hf"}
 
 

@@ -1,14 +1,18 @@
 """The app's page and its API, in Gradio."""
 
+import contextlib
 import functools
+import gc
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
+from gradio.utils import get_upload_folder
 from transformers.utils import logging
 
 from ..pretrained import DEFAULT_MODEL, embedded_models, load_model
@@ -40,8 +44,17 @@ def answering(handler: Callable) -> Callable:
             raise gr.Error("Something went wrong here, not in your sound. Try again", print_exception=False) from None
         finally:
             sounds.release_memory()
+            delete_broken_uploads()
 
     return answer
+
+
+def delete_broken_uploads() -> None:
+    """Deletes parts of uploads that broke off a while ago: Gradio forgets them, and they would fill the disk."""
+    for path in Path(get_upload_folder()).glob("tmp*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and time.time() - path.stat().st_mtime > CACHE_SECONDS:
+                path.unlink()
 
 
 def gpu(handler: Callable) -> Callable:
@@ -284,6 +297,8 @@ def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) ->
 
 def launch_app(app: gr.Blocks, **options):
     """Launches it with its looks, its queue, its limits and its MCP server; `options` as for `Blocks.launch`."""
+    gc.collect()
+    gc.freeze()  # what all libraries hold is not looked through after every request
     fonts = {"font": ["ui-sans-serif", "system-ui"], "font_mono": ["ui-monospace"]}  # local ones: no network is needed
     return app.queue(max_size=WAITING, default_concurrency_limit=RUNS_AT_ONCE).launch(
         theme=gr.themes.Soft(primary_hue="orange", **fonts),

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import math
 import zipfile
 from collections.abc import Callable
@@ -188,6 +189,7 @@ def score(
 
 
 def release_memory() -> None:
-    """Gives freed memory back to the system, where there is glibc, which would keep much of it for each thread."""
+    """Gives what is no longer used back to the system; glibc would keep much of it for each thread."""
+    gc.collect()  # requests that broke off lie about in cycles, buffers and all
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -6,7 +6,7 @@ from .trials import Trial
 
 
 # Each has a constant TRIALS, a list of `Trial`. A new module is added here, and is then part of every run.
-MODULES = ("files", "arrays", "configs", "models", "long", "faults", "hub")
+MODULES = ("files", "arrays", "configs", "models", "long", "faults", "hub", "space")
 
 
 def all_trials() -> dict[str, Trial]:

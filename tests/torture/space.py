@@ -1,0 +1,390 @@
+"""The Space, in a process of its own: hostile parameters, files, names and requests; slow clients; many at once."""
+
+import atexit
+import functools
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import soundfile
+
+from dse_hf.space.sounds import MAX_MEGABYTES
+
+from .faults import desk, temporary_folder
+from .files import damaged_file
+from .trials import REFUSED, RIGHT, Case, Trial, check
+
+
+RATE = 8000
+SECRET = "the-servers-secret"
+MOST_MEGABYTES = 700  # by which the server may grow from its first answers on: Gradio keeps 2,000 sessions
+CHILD = """
+import sys
+from dse_hf import load_model
+from dse_hf.space.app import build_app, launch_app
+launch_app(build_app({"tiny": load_model(sys.argv[1])}), server_port=int(sys.argv[2]), quiet=True)
+"""
+
+
+@dataclass
+class Server:
+    """The Space's process, its address, its folder for uploads, and its memory in MB after the first answer."""
+
+    process: subprocess.Popen
+    url: str
+    uploads: Path
+    memory: float = 0.0
+
+    def grown(self) -> float:
+        return psutil.Process(self.process.pid).memory_info().rss / 2**20 - self.memory
+
+
+@functools.cache
+def server() -> Server:
+    folder = temporary_folder()
+    (folder / "secret.txt").write_text(SECRET)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "SECRET": SECRET}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(desk() / "tiny"), str(port)],
+        env={**environment, "PYTHONPATH": os.getcwd()},
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "log").open("wb"),
+    )
+    atexit.register(process.kill)
+    found = Server(process, f"http://127.0.0.1:{port}/", folder / "uploads")
+    deadline = time.monotonic() + 200
+    while True:
+        try:
+            urllib.request.urlopen(found.url, timeout=5).close()
+            break
+        except OSError:
+            check(time.monotonic() < deadline, "the server does not start")
+            time.sleep(0.3)
+    for number in range(8):  # what it needs once, it has then
+        separate_own_sound(found, np.random.default_rng(number))
+    found.memory = psutil.Process(process.pid).memory_info().rss / 2**20
+    return found
+
+
+# ── Requests ──
+
+
+def request(path: str, body: bytes | None = None, headers: dict | None = None, seconds: float = 60) -> tuple[int, str]:
+    """Status and text of an answer, which must give nothing of the server away."""
+    asked = urllib.request.Request(server().url + path, body, headers or {})
+    try:
+        with urllib.request.urlopen(asked, timeout=seconds) as answer:
+            status, content = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, content = error.code, error.read()
+    text = content.decode(errors="replace")
+    check_discreet(text)
+    return status, text
+
+
+def check_discreet(text: str) -> None:
+    for word in (SECRET, "Traceback", "root:x:", 'File "', str(desk()), os.getcwd()):
+        check(word not in text, f"the answer has {word!r}: {text[:500]!r}")
+
+
+def call(name: str, data, seconds: float = 60) -> tuple[str, object]:
+    """Calls an endpoint: its last event (`"complete"`, `"error"`, or `"refused"` before it began), and its data."""
+    body = json.dumps({"data": data}).encode()
+    status, text = request(f"gradio_api/call/{name}", body, {"Content-Type": "application/json"}, seconds)
+    if status != 200:
+        # Gradio's answer to what no client sends is a bare 500.
+        check(400 <= status < 500 or text == "Internal Server Error", f"status {status}: {text[:300]}")
+        return "refused", text
+    status, text = request(f"gradio_api/call/{name}/{json.loads(text)['event_id']}", seconds=seconds)
+    check(status == 200, f"status {status}: {text[:300]}")
+    events = [event.split("\n", 1) for event in text.strip().split("\n\n")]
+    kind, values = events[-1][0].removeprefix("event: "), events[-1][1].removeprefix("data: ")
+    check(kind in ("complete", "error"), f"the last event is {kind!r}")
+    return kind, json.loads(values)
+
+
+def upload(content: bytes, name: str) -> tuple[int, str]:
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    body = head.encode(errors="replace") + content + b"\r\n--x--\r\n"
+    return request("gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"})
+
+
+def sent_file(path: str) -> dict:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def separate_own_sound(found: Server, rng: np.random.Generator, seconds: float = 60) -> str:
+    """As a visitor: RIGHT if the sources sum to the sound, REFUSED if the queue is full."""
+    samples = rng.integers(-8000, 8000, int(rng.integers(100, RATE)), dtype=np.int16)
+    path = found.uploads.parent / f"own-{rng.integers(2**60)}.wav"
+    soundfile.write(path, samples, RATE)
+    content = path.read_bytes()
+    path.unlink()
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="own.wav"\r\n\r\n'
+    asked = urllib.request.Request(
+        f"{found.url}gradio_api/upload",
+        head + content + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    with urllib.request.urlopen(asked, timeout=seconds) as answer:
+        (there,) = json.load(answer)
+    call_url = f"{found.url}gradio_api/call/separate"
+    asked = urllib.request.Request(
+        call_url, json.dumps({"data": [sent_file(there), "tiny"]}).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=seconds) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{call_url}/{event}", timeout=seconds) as answer:
+            text = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        check(error.code == 503, f"status {error.code}")  # the queue is full
+        return REFUSED
+    kind, _, values = text.strip().split("\n\n")[-1].partition("\n")
+    if kind == "event: error":
+        check("full" in values, f"lost: {values[:300]}")
+        return REFUSED
+    files = [soundfile.read(_file(found, file), dtype="int16")[0] for file in json.loads(values[6:])[0]]
+    np.testing.assert_array_equal(sum(file.astype(int) for file in files), samples)
+    return RIGHT
+
+
+def _file(found: Server, file: dict):
+    path = Path(file["path"])
+    check(path.is_relative_to(found.uploads), f"{path} is served")
+    return path
+
+
+# ── Trials ──
+
+
+PATHS = (
+    "/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "~/.bashrc", "/proc/self/environ", "/dev/zero",
+    "..", "../secret.txt", "secret.txt", "", ".", "\x00", "a" * 5000, "C:\\Windows\\win.ini", "\\\\host\\share",
+    "uploads", "/etc/passwd\x00.wav", "....//....//secret.txt", "%2e%2e/secret.txt", "|id", "$(id)", "`id`",
+    "; sleep 9", "-y",
+)  # fmt: skip
+VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    2**70,
+    "",
+    "x",
+    [],
+    {},
+    [[[]]],
+    {"path": None},
+    {"path": 5},
+    {"path": ["a"]},
+    "\ud800",
+)
+
+
+PLACES = (
+    "", "gradio_api/file=", "file=", "gradio_api/call/separate/", "gradio_api/", "theme.css/", "assets/", "static/",
+    "custom_component/", "gradio_api/stream/", "gradio_api/component_server?x=", "svelte/",
+)  # fmt: skip
+POSTS = (
+    "gradio_api/call/separate", "gradio_api/queue/join", "gradio_api/upload", "gradio_api/run/predict", "login",
+    "gradio_api/api/separate", "gradio_api/component_server", "gradio_api/reset", "gradio_api/mcp/",
+)  # fmt: skip
+
+
+def run_hostile_parameters(case: Case) -> str:
+    """Paths, types and numbers that no page sends."""
+    rng, found = case.rng, server()
+    paths = [*PATHS, str(found.uploads.parent / "secret.txt"), str(desk() / "tiny" / "model.safetensors")]
+    path = paths[rng.integers(len(paths))]
+    value = VALUES[rng.integers(len(VALUES))]
+    name, data = case.pick(
+        [
+            ("separate", [sent_file(path), "tiny"]),
+            ("separate", [path, "tiny"]),
+            ("separate", [{**sent_file("a.wav"), "url": path, "orig_name": path}, "tiny"]),
+            ("separate", [value, "tiny"]),
+            ("separate", [None, path]),
+            ("separate", [sent_file(path), value]),
+            ("separate", [value] * int(rng.integers(0, 5))),
+            ("mix", [sent_file(path), "train", None, 5]),
+            ("mix", [value, path, sent_file(path), value]),
+            ("mix", [None, "your own file", sent_file(path), [float("nan"), float("inf"), "5; id"][rng.integers(3)]]),
+            ("models", value),
+            (urllib.parse.quote(path.replace("\x00", "") or "x", safe=""), [value]),
+        ]
+    )
+    kind, _ = call(name, data)
+    check(kind != "complete" or name == "models", f"{name} took {data!r}")
+    return _and_others_are_served(case)
+
+
+def run_forged_addresses(case: Case) -> str:
+    """A file that is an address: the server must not fetch from its own network."""
+    rng, asked = case.rng, []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        port = listener.getsockname()[1]
+        stop = threading.Event()
+
+        def listen() -> None:
+            while not stop.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                asked.append(connection.recv(1000))
+                connection.close()
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        hosts = ("127.0.0.1", "localhost", "0.0.0.0", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]")
+        address = f"http://{hosts[rng.integers(len(hosts))]}:{port}/a.wav"
+        try:
+            files = ({**sent_file(address)}, {**sent_file("a.wav"), "url": address}, {"url": address}, address)
+            kind, _ = call("separate", [case.pick(files), "tiny"])
+        finally:
+            stop.set()
+            thread.join()
+    check(kind != "complete", f"took {address}")
+    check(not asked, f"the server asked for {address}")
+    return _and_others_are_served(case)
+
+
+def run_forged_uploads(case: Case) -> str:
+    """File names that lead out of the folder, of files that are damaged or none."""
+    rng, found = case.rng, server()
+    names = [name.replace("\x00", "%00").replace('"', "") for name in PATHS if name]
+    name = case.pick(names) + ("" if rng.random() < 0.5 else ".wav")
+    status, text = upload(damaged_file(case).read_bytes(), name)
+    if status != 200:
+        check(400 <= status < 500, f"status {status} for {name!r}")
+        return _and_others_are_served(case)
+    (path,) = map(Path, json.loads(text))
+    check(path.resolve().is_relative_to(found.uploads.resolve()), f"{name!r} became {path}")
+    kind, values = call("separate", [sent_file(str(path)), "tiny"])
+    outcome = RIGHT if kind == "complete" else REFUSED
+    if kind == "complete":
+        check(len(values[0]) == 2, f"{len(values[0])} files")
+    _and_others_are_served(case)
+    return outcome
+
+
+def run_forged_requests(case: Case) -> str:
+    """What no browser sends, to every address that the server has."""
+    rng, found = case.rng, server()
+    path = urllib.parse.quote(PATHS[rng.integers(len(PATHS))], safe="/%")
+    bodies = (b"", b"{", b"null", b"[" * 100_000, b'{"data":' * 5000, rng.bytes(2000), b'{"data": [1], "fn": -1}')
+    if case.number % 2:
+        target, body = POSTS[rng.integers(len(POSTS))], bodies[rng.integers(len(bodies))]
+    else:
+        target, body = PLACES[rng.integers(len(PLACES))] + path, None
+    status, text = _raw(found, target, body)
+    check(status < 600, f"status {status}")
+    check_discreet(text)
+    return _and_others_are_served(case)
+
+
+def _raw(found: Server, target: str, body: bytes | None) -> tuple[int, str]:
+    """Sent as it is, without a library that would mend it."""
+    host = urllib.parse.urlsplit(found.url)
+    lines = f"{'GET' if body is None else 'POST'} /{target} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n"
+    lines += "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection((host.hostname, host.port), timeout=60) as connection:
+        connection.sendall(lines.encode() + b"\r\n" + (body or b""))
+        connection.settimeout(5)
+        answer = b""
+        try:
+            while len(answer) < 2**20 and (part := connection.recv(65536)):
+                answer += part
+        except (TimeoutError, ConnectionError):  # a stream of events goes on
+            pass
+    check(answer.startswith(b"HTTP/1.1 "), f"no answer to {target[:200]}: {answer[:100]!r}")
+    return int(answer.split()[1]), answer.decode(errors="replace")
+
+
+def run_too_much(case: Case) -> str:
+    """An upload without end, or one that says to be huge, is cut off near the limit."""
+    found, limit, chunked = server(), MAX_MEGABYTES << 20, bool(case.number % 2)
+    host, sent, answer = urllib.parse.urlsplit(found.url), 0, b""
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n" if chunked else f"Content-Length: {20 * limit}\r\n\r\n"
+    start = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    block = case.rng.bytes(1 << 20)
+    with socket.create_connection((host.hostname, host.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        for part in (start, *[block] * (4 * MAX_MEGABYTES)):
+            connection.sendall(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+            sent += len(part)
+            if select.select([connection], [], [], 0)[0]:
+                answer = connection.recv(100)
+                break
+    check(b" 413 " in answer, f"answered by {answer!r} after {sent >> 20} MB")
+    check(sent < limit + (32 << 20), f"took {sent >> 20} MB; the limit is {MAX_MEGABYTES}")
+    return _and_others_are_served(case)
+
+
+def run_slow_clients(case: Case) -> str:
+    """Clients that send a byte now and then keep nobody waiting."""
+    found, connections = server(), []
+    host = urllib.parse.urlsplit(found.url)
+    try:
+        for _ in range(60):
+            connection = socket.create_connection((host.hostname, host.port), timeout=30)
+            connection.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n")
+            connections.append(connection)
+        for connection in connections[::2]:
+            connection.sendall(b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n")
+        return _and_others_are_served(case)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def run_burst(case: Case) -> str:
+    """200 visitors at once: each is answered rightly, or told to wait."""
+    found = server()
+    with ThreadPoolExecutor(200) as pool:
+        outcomes = list(
+            pool.map(lambda k: separate_own_sound(found, np.random.default_rng([case.number, k]), 240), range(200))
+        )
+    check(outcomes.count(RIGHT) >= 20, f"{outcomes.count(RIGHT)} of 200 were served")
+    return _and_others_are_served(case)
+
+
+def _and_others_are_served(case: Case) -> str:
+    """The server is there, as it was, and no larger; what was tried before this counts as refused."""
+    found = server()
+    check(found.process.poll() is None, "the server ended")
+    check(separate_own_sound(found, case.rng) == RIGHT, "the next visitor is sent away")
+    check(found.grown() < MOST_MEGABYTES, f"the server grew by {found.grown():.0f} MB")
+    return REFUSED
+
+
+TRIALS = [
+    Trial("space-parameters", run_hostile_parameters, megabytes=None, seconds=150),
+    Trial("space-addresses", run_forged_addresses, megabytes=None, seconds=150),
+    Trial("space-uploads", run_forged_uploads, megabytes=None, seconds=150),
+    Trial("space-requests", run_forged_requests, megabytes=None, seconds=150),
+    Trial("space-too-much", run_too_much, megabytes=None, seconds=150, share=0.3),
+    Trial("space-slow-clients", run_slow_clients, megabytes=None, seconds=150, share=0.3),
+    Trial("space-burst", run_burst, megabytes=None, seconds=400),
+]
