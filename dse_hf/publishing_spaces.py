@@ -46,14 +46,14 @@ def bundle_package(space: Path) -> bool:
 
 
 def name_models(space: Path, owner: str) -> None:
-    """Adds the embedded models that the owner of a Space has on the Hub under their names to its metadata `models`, by
+    """Adds the offered models that the owner of a Space has on the Hub under their names to its metadata `models`, by
     which the Hub shows the Space on the models' pages."""
     from huggingface_hub import HfApi, metadata_load, metadata_save
 
-    from .pretrained import embedded_models
+    from .pretrained import OFFERED_MODELS
 
     api, readme = HfApi(), space / "README.md"
-    published = [name for name in (f"{owner}/{model}" for model in embedded_models()) if api.repo_exists(name)]
+    published = [name for name in (f"{owner}/{model}" for model in OFFERED_MODELS) if api.repo_exists(name)]
     metadata = metadata_load(readme) or {}
     models = list(dict.fromkeys([*metadata.get("models", []), *published]))
     if models:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 
 DEFAULT_MODEL = "waveunet-speech-16khz"
+# By the Space: the autoencoders are there to compare with, and make most recordings worse.
+OFFERED_MODELS = (DEFAULT_MODEL, "waveunet-dialogue-16khz")
 
 _FOLDER = Path(__file__).parent
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)

@@ -15,12 +15,11 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from transformers.utils import logging
 
-from ..pretrained import DEFAULT_MODEL, embedded_models, load_model
+from ..pretrained import DEFAULT_MODEL, OFFERED_MODELS, load_model
 from . import drawing, sounds
 
 
 FOLDER = Path(__file__).parent
-OFFERED = tuple(embedded_models())  # a fixed list: visitors choose among these names only
 RUNS_AT_ONCE = 1  # a separation uses all cores
 WAITING = 32  # requests that may wait; the next one is told to come back
 CACHE_SECONDS = 3600  # before a sound is deleted
@@ -179,9 +178,9 @@ class Handlers:
 
 
 def build_app(models: dict | None = None) -> gr.Blocks:
-    """The app, to be launched by [`launch_app`]; `models` by name, by default those of `OFFERED`."""
+    """The app, to be launched by [`launch_app`]. Visitors choose among `models`, by name."""
     if models is None:
-        models = {name: load_model(name, device="cpu") for name in OFFERED}
+        models = {name: load_model(name, device="cpu") for name in OFFERED_MODELS}
     with gr.Blocks(title="Source separation", analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
         gr.Markdown(
             "# Hear it without the noise\nA Wave-U-Net takes a recording apart: the voice in front, the noise behind."

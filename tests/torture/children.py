@@ -53,6 +53,8 @@ def run(
         timeout: seconds after which it counts as hanging.
     """
     out, errors = folder / ".out", folder / ".err"
+    for path in (out, errors):  # it may be killed before it opens them
+        path.touch()
     start = time.monotonic()
     process = os.fork()
     if process == 0:
