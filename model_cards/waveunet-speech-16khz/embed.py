@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Makes a trained run the embedded model: weights, config and feature extractor, without the code that travels.
+"""Makes trained runs the embedded model: the mean of their weights, without the code that travels.
 
-python model_cards/waveunet-speech-16khz/embed.py runs/waveunet-speech-16khz
+python model_cards/waveunet-speech-16khz/embed.py runs/waveunet-speech-16khz-quality runs/waveunet-speech-16khz-perception
+
+Between the states of one training the mean is a network as well, one whose scores lie between theirs.
 """
 
 import json
 import sys
 from pathlib import Path
+
+import torch
 
 from dse_hf import WaveUNetModel
 
@@ -15,10 +19,12 @@ HERE = Path(__file__).parent
 TARGET = HERE.parent.parent / "dse_hf" / "pretrained" / HERE.name
 
 
-def main(run: Path) -> None:
-    model = WaveUNetModel.from_pretrained(run, dtype="float32")
+def main(runs: list[Path]) -> None:
+    model, *others = (WaveUNetModel.from_pretrained(run, dtype="float32") for run in runs)
+    states = [each.state_dict() for each in (model, *others)]
+    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
     model.save_pretrained(TARGET)
-    (TARGET / "preprocessor_config.json").write_text((run / "preprocessor_config.json").read_text())
+    (TARGET / "preprocessor_config.json").write_text((runs[0] / "preprocessor_config.json").read_text())
     # Inside the package the code is dse_hf's own; a copy of it beside the weights could only fall behind.
     for copy in TARGET.glob("*.py"):
         copy.unlink()
@@ -30,4 +36,4 @@ def main(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else f"runs/{HERE.name}"))
+    main([Path(run) for run in sys.argv[1:] or [f"runs/{HERE.name}"]])

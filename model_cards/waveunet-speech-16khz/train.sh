@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the five stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the six stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -10,4 +10,5 @@ python -m dse_hf.training.run $card/finetune.yaml --model $runs
 python -m dse_hf.training.run $card/intelligibility.yaml --model $runs-finetuned
 python -m dse_hf.training.run $card/long.yaml --model $runs-intelligibility
 python -m dse_hf.training.run $card/quality.yaml --model $runs-long
-python $card/embed.py $runs-quality
+python -m dse_hf.training.run $card/perception.yaml --model $runs-quality
+python $card/embed.py $runs-quality $runs-perception
