@@ -47,7 +47,7 @@ def write(path, samples, sampling_rate, subtype=None):
     """Writes samples of full scale ±1; integers to the bit."""
     if subtype in ("PCM_16", "PCM_24", "PCM_32", "PCM_U8"):
         bits = 8 if subtype == "PCM_U8" else int(subtype[-2:])
-        samples = np.round(np.float64(samples) * 2 ** (bits - 1)).astype(np.int64) << (32 - bits)
+        samples = np.round(np.asarray(samples, np.float64) * 2 ** (bits - 1)).astype(np.int64) << (32 - bits)
         samples = samples.astype(np.int32)
     soundfile.write(path, samples, sampling_rate, subtype=subtype)
     return path

@@ -355,3 +355,10 @@ def test_hidden_states_are_what_leaves_the_blocks(padding):
     torch.testing.assert_close(output.sources, model(mixture).sources, atol=1e-5, rtol=1e-5)
     model.config.output_hidden_states = True
     torch.testing.assert_close(model(mixture).hidden_states, output.hidden_states)
+
+
+@pytest.mark.parametrize("fields", [{"f_u": True}, {"f_u": 1.5}, {"n_layers": "2"}])
+def test_other_names_of_fields_are_checked_as_well(fields):
+    with pytest.raises(StrictDataclassError, match="expected int"):
+        WaveUNetConfig(**fields)
+    assert WaveUNetConfig(f_u=7).upsampling_kernel_size == 7

@@ -101,6 +101,8 @@ class WaveUNetConfig(PreTrainedConfig):
     sampling_rate: int = 16000
 
     def __post_init__(self, **kwargs):
+        for alias in self.attribute_map.keys() & kwargs.keys():
+            setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
         self.sources = list(self.sources)
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 import torch
-from memory import peak_of_separation, write_noise
+from memory import write_noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
@@ -261,14 +261,8 @@ def children_cpu() -> float:
 
 
 def rss(args) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for minutes in map(float, args.minutes.split(",")):
-            path = Path(folder, "noisy.wav")
-            write_noise(path, minutes, RATE, 1)
-            print(
-                f"{minutes:4g} min, {RATE} Hz, mono: peak {peak_of_separation(path, DEFAULT_MODEL):.0f} MiB",
-                flush=True,
-            )
+    script = Path(__file__).with_name("memory.py")
+    subprocess.run([sys.executable, script, "--minutes", *args.minutes.split(",")], check=True)
 
 
 if __name__ == "__main__":
