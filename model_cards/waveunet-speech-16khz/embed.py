@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes trained runs the embedded model: the mean of their weights, without the code that travels.
 
-python model_cards/waveunet-speech-16khz/embed.py runs/waveunet-speech-16khz-quality runs/waveunet-speech-16khz-perception
+    D=model_cards/waveunet-speech-16khz R=runs/waveunet-speech-16khz; python $D/embed.py $R-quality $R-perception
 
 Between the states of one training the mean is a network as well, one whose scores lie between theirs.
 """

@@ -64,6 +64,9 @@ def run(
             meanwhile(process)
         status = _wait(process, start + (timeout if kill_after is None else kill_after))
         if status is None:
+            if kill_after is None:
+                os.kill(process, signal.SIGUSR1)  # it prints where it hangs
+                time.sleep(2)
             _kill(process)
             check(kill_after is not None, f"still running after {timeout:g} seconds")
             _, status = os.waitpid(process, 0)

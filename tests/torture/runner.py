@@ -55,8 +55,11 @@ class Worker:
         except BrokenPipeError:
             answer = None
         except TimeoutError:
+            self._process.send_signal(signal.SIGUSR1)  # then it prints where it is
+            time.sleep(2)
             self.stop()
-            return {"outcome": "failure", "error": f"hangs: no end after {trial.seconds:g} s"}
+            where = self.log.read_bytes()[start_of_log:][-8000:].decode(errors="replace")
+            return {"outcome": "failure", "error": f"{where}\nhangs: no end after {trial.seconds:g} s"}
         printed = self.log.read_bytes()[start_of_log:][-4000:].decode(errors="replace")
         if answer is None:
             status = self._process.wait()

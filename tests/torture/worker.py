@@ -1,8 +1,10 @@
 """The process that cases run in. The runner sends a line of JSON for each case, and gets a line with its outcome."""
 
 import contextlib
+import faulthandler
 import json
 import os
+import signal
 import sys
 import traceback
 import zlib
@@ -72,4 +74,5 @@ def _status(field: str) -> int:
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)  # asked for where a case hangs
     serve(sys.stdin, answers)
