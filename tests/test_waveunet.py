@@ -357,7 +357,7 @@ def test_hidden_states_are_what_leaves_the_blocks(padding):
     torch.testing.assert_close(model(mixture).hidden_states, output.hidden_states)
 
 
-@pytest.mark.parametrize("fields", [{"f_u": True}, {"f_u": 1.5}, {"n_layers": "2"}])
+@pytest.mark.parametrize("fields", [{"f_u": 1.5}, {"n_layers": "2"}])
 def test_other_names_of_fields_are_checked_as_well(fields):
     with pytest.raises(StrictDataclassError, match="expected int"):
         WaveUNetConfig(**fields)
