@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -52,7 +51,7 @@ def url(tmp_path_factory):
             assert process.poll() is None, Path(log.name).read_text()
             time.sleep(0.5)
     yield address
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     process.wait(30)
     log.close()
 
