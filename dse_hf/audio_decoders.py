@@ -104,8 +104,9 @@ def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
         page = file.read(27 + 255)  # header: 27 bytes, the last one the number of segments; their lengths
         if page[:4] != b"OggS":
             return False  # something else follows: left to the decoder
-        position += 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else size
-        if position > size:
+        whole = len(page) >= 27
+        position += 27 + page[26] + sum(page[27 : 27 + page[26]]) if whole else 0
+        if not whole or position > size:
             raise AudioError(f"{name}: breaks off in the middle of an ogg page; get it again")
         starts_stream = page[5] & 2
         if starts_stream and not in_headers:

@@ -510,3 +510,9 @@ def test_long_wav_becomes_rf64(tmp_path, monkeypatch):
     with too_long, AudioWriter(tmp_path / "b.wav", 16000, 1) as writer:
         writer.write(samples)
     assert not (tmp_path / "b.wav").exists()
+
+
+@pytest.mark.parametrize("length", [4, 5, 26])
+def test_an_ogg_file_that_ends_in_its_first_header_is_told(length):
+    with pytest.raises(AudioError, match="breaks off in the middle of an ogg page"):
+        read((b"OggS" + bytes(22))[:length])
