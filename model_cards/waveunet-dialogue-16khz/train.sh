@@ -8,4 +8,4 @@ python model_cards/waveunet-speech-16khz/corpus.py corpus
 python $card/stems.py corpus corpus/stems
 python $card/initial.py $runs-initial
 python -m dse_hf.training.run $card/recipe.yaml --model $runs-initial
-python $card/embed.py $runs
+python model_cards/embed.py waveunet-dialogue-16khz $runs

@@ -11,4 +11,4 @@ python -m dse_hf.training.run $card/intelligibility.yaml --model $runs-finetuned
 python -m dse_hf.training.run $card/long.yaml --model $runs-intelligibility
 python -m dse_hf.training.run $card/quality.yaml --model $runs-long
 python -m dse_hf.training.run $card/perception.yaml --model $runs-quality
-python $card/embed.py $runs-quality $runs-perception
+python model_cards/embed.py waveunet-speech-16khz $runs-quality $runs-perception --dtype float32
