@@ -24,7 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="of the embedded model")
     parser.add_argument("runs", nargs="+", help="folders that training left")
-    parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="default: %(default)s")
+    parser.add_argument(
+        "--dtype", choices=["float16", "float32"], default="float16", help="of the file (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     logging.disable_progress_bar()
     target = PRETRAINED / arguments.name
@@ -40,6 +42,8 @@ def main() -> None:
     for name in ("config.json", "preprocessor_config.json"):
         fields = json.loads((target / name).read_text())
         fields.pop("auto_map", None)
+        if "dtype" in fields:
+            fields["dtype"] = "float32"  # to compute in, whatever the file is in: half precision is slow on processors
         (target / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
     print(f"{target}: {model.num_parameters():,} parameters")
 

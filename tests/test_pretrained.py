@@ -59,6 +59,17 @@ def test_embedded_model_and_folder_need_no_network(saved, monkeypatch, no_networ
         torch.testing.assert_close(loaded.network.bottleneck[0].weight, model.network.bottleneck[0].weight.float())
 
 
+@pytest.mark.parametrize("name", pretrained.embedded_models())
+def test_embedded_models_compute_in_float32_whatever_their_files_are_in(name):
+    """On the Hub, AutoModel goes by config.json; in float16 a processor would be slow."""
+    folder = pretrained.find_model(name).folder
+    model = AutoModel.from_pretrained(folder)
+    stored = load_file(folder / "model.safetensors")
+    for key, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, stored[key].float())
+
+
 def test_the_log_tells_which_kind_it_was(saved, monkeypatch, caplog):
     monkeypatch.setattr(pretrained, "_FOLDER", saved[1].parent)
     with caplog.at_level("INFO", logger="dse_hf.pretrained"):

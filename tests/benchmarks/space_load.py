@@ -1,13 +1,16 @@
 """The app under load: many clients at once. Prints what each was answered, the times, and the server's memory.
 
     python tests/benchmarks/space_load.py [--clients 20] [--rounds 3]
+    python tests/benchmarks/space_load.py --clients 6 --minutes 60 --pause 5
 
 Starts the Space in a process of its own. A client is answered rightly (the sources sum to its own sound, which no
 other client has), told to wait (the queue is full), or lost: then this exits with 1.
 """
 
 import argparse
+import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -32,14 +35,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, help="rounds go on for so long, instead of a number of them")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between rounds")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each sound")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         process, url = start(Path(folder))
         try:
-            lost = 0
-            for number in range(args.rounds):
+            lost, end = 0, time.monotonic() + 60 * (args.minutes or 0)
+            for number in itertools.count():
                 lost += load(url, psutil.Process(process.pid), Path(folder), args, number)
+                if time.monotonic() > end if args.minutes else number + 1 == args.rounds:
+                    break
+                time.sleep(args.pause)
         finally:
             process.terminate()
             process.wait(30)
@@ -79,6 +87,9 @@ def load(url: str, server: psutil.Process, folder: Path, args: argparse.Namespac
     with ThreadPoolExecutor(args.clients) as pool:
         answers = list(pool.map(lambda pair: visit(*pair), clients))
     elapsed, after = time.perf_counter() - started, server.memory_info().rss
+    for client, sound in clients:
+        client.close()
+        shutil.rmtree(sound.parent)
     counts = Counter(answer for answer, _ in answers)
     times = sorted(seconds for _, seconds in answers)
     print(

@@ -59,7 +59,9 @@ class Worker:
             time.sleep(2)
             self.stop()
             where = self.log.read_bytes()[start_of_log:][-8000:].decode(errors="replace")
-            return {"outcome": "failure", "error": f"{where}\nhangs: no end after {trial.seconds:g} s"}
+            # Without this, one that was starved by other work looks like one that waits for ever.
+            busy = f"with {os.getloadavg()[0]:.1f} processes at work on {os.cpu_count()} processors"
+            return {"outcome": "failure", "error": f"{where}\nhangs: no end after {trial.seconds:g} s, {busy}"}
         printed = self.log.read_bytes()[start_of_log:][-4000:].decode(errors="replace")
         if answer is None:
             status = self._process.wait()

@@ -1,0 +1,68 @@
+"""The scripts of `model_cards/` that make embedded models of trained ones."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+
+
+CARDS = Path(__file__).parent.parent / "model_cards"
+SMALL = {"num_layers": 3, "channel_growth": 4, "sampling_rate": 16000}
+
+
+def script(path: str):
+    specification = importlib.util.spec_from_file_location(f"card_{Path(path).stem}", CARDS / path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"padding": "same"},
+        {"upsampling": "learned", "channels": 2},
+        {"sources": ["speech", "music", "effects"], "output": "direct", "output_activation": "linear"},
+    ],
+)
+def test_a_wider_network_computes_the_same_at_first(fields):
+    torch.manual_seed(0)
+    model = WaveUNetModel(WaveUNetConfig(**SMALL, **fields)).eval()
+    for parameter in model.parameters():  # biases and upsampling weights are 0 when new
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    wider = script("waveunet-speech-16khz/widen.py").widen(model, 7).eval()
+    assert wider.config.channel_growth == 7 and wider.config.sources == model.config.sources
+    mixture = 0.1 * torch.randn(2, model.config.channels, model.config.input_length_for(500))
+    torch.testing.assert_close(wider(mixture).sources, model(mixture).sources, atol=1e-6, rtol=1e-5)
+    # The old channels hear the new ones as soon as training wants them to.
+    wider(mixture).sources.square().sum().backward()
+    assert wider.network.decoder[0].weight.grad[: 3 * 4, 3 * 4 :].abs().min() > 0
+
+
+def test_fewer_channels_are_refused():
+    with pytest.raises(ValueError, match="channel_growth=4: the model has 4; give more"):
+        script("waveunet-speech-16khz/widen.py").widen(WaveUNetModel(WaveUNetConfig(**SMALL)), 4)
+
+
+def test_the_embedded_model_is_the_mean_of_the_runs(tmp_path, monkeypatch):
+    models = [WaveUNetModel(WaveUNetConfig(**SMALL)) for _ in range(2)]
+    for number, model in enumerate(models):
+        model.save_pretrained(tmp_path / f"run-{number}")
+    embed = script("embed.py")
+    monkeypatch.setattr(embed, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["embed.py", "name", *(str(tmp_path / f"run-{n}") for n in range(2))])
+    embed.main()
+    assert sorted(path.name for path in (tmp_path / "name").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+    assert "auto_map" not in (tmp_path / "name" / "config.json").read_text()
+    embedded = load_model(tmp_path / "name", device="cpu").state_dict()
+    first, second = (model.state_dict() for model in models)
+    for name, weight in embedded.items():
+        torch.testing.assert_close(weight, ((first[name] + second[name]) / 2).half().float())
