@@ -9,9 +9,7 @@ resampled back to its rate, and, as `(16 kHz in)`, with the mixtures at 16 kHz a
 `--write`, `results.json` and the tables of both autoencoders' cards are replaced.
 """
 
-import argparse
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,11 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from tqdm import tqdm
-from transformers.utils import logging
 
 from dse_hf.data import Clip
-from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation_peers import INPUT, System, load_system
 from dse_hf.evaluation_report import markdown_table, write_report
 
@@ -35,8 +31,9 @@ DEFAULT = HERE.parent / "waveunet-speech-16khz"
 OTHER = HERE.parent / "dvae-speech-8khz"
 RATE, DEFAULT_RATE = 8000, 16000
 
-sys.path.insert(0, str(DEFAULT))
+sys.path[:0] = [str(HERE.parent), str(DEFAULT)]
 from evaluate import held_out_clips, with_tables  # noqa: E402
+from measuring import Parser, measure, tell_whether_known  # noqa: E402
 from mixtures import SECONDS, SNRS  # noqa: E402
 
 
@@ -85,47 +82,27 @@ def write(results: dict, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py of the default model made")
-    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR (default: %(default)s)")
-    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
-    parser.add_argument("--output", default="evaluation/8khz", help="folder of the results (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
+    parser = Parser(__doc__)
+    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR")
+    parser.add_evaluation("evaluation/8khz")
     arguments = parser.parse_args()
-    if not Path(arguments.corpus, "corpus.json").exists():
-        print(f"{arguments.corpus}: no corpus; make it with {DEFAULT.name}/corpus.py", file=sys.stderr)
-        return 1
     chosen = (arguments.corpus, arguments.per_snr, arguments.split)
     clips = partial(clips_at_8khz, *chosen)
     name = f"mixtures of {SECONDS:g} s of the {arguments.split} split of corpus.py, at 8 kHz"
-    description = {"name": name, "split": arguments.split, "snrs": SNRS}
-    logging.disable_progress_bar()
     systems = systems_of(held_out_clips(*chosen))
-    with tqdm(total=1, desc="clips x models", disable=None) as bar:
-
-        def move(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        results = evaluate(
-            systems,
-            clips,
-            arguments.output,
-            sampling_rate=RATE,
-            sources=["foreground", "background"],
-            description=description,
-            jobs=arguments.jobs,
-            progress=move,
-        )
+    results = measure(
+        systems,
+        clips,
+        arguments,
+        sampling_rate=RATE,
+        sources=["foreground", "background"],
+        description={"name": name, "split": arguments.split, "snrs": SNRS},
+    )
     write_report(results, systems, clips, arguments.output)
+    print(markdown_table(results))
+    tell_whether_known(results, HERE)
     if arguments.write:
         write(results, Path(arguments.output))
-    print(markdown_table(results))
-    if (HERE / RESULTS).exists():
-        recorded = json.loads((HERE / RESULTS).read_text(encoding="utf-8"))["dataset"]["fingerprint"]
-        same = results["dataset"]["fingerprint"] == recorded
-        print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
     return 0
 
 

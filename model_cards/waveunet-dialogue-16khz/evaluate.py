@@ -9,8 +9,6 @@ prints the tables of the card, and leaves the scores of every clip in the folder
 `evaluation/waveunet-dialogue-16khz`. With `--write`, `results.json` and the tables of the card are replaced.
 """
 
-import argparse
-import json
 import re
 import shutil
 import sys
@@ -20,10 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from sources import LEVELS, SECONDS, SOURCES, held_out_clips
-from tqdm import tqdm
-from transformers.utils import logging
 
-from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation_peers import INPUT, System, load_system
 from dse_hf.evaluation_report import markdown_table
 from dse_hf.evaluation_summary import bootstrap_interval
@@ -31,6 +27,10 @@ from dse_hf.pretrained import DEFAULT_MODEL
 
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from measuring import Parser, measure, tell_whether_known  # noqa: E402
+
+
 CARD = HERE / "README.md"
 WORST = 3  # clips of each source in the last table
 
@@ -125,45 +125,20 @@ def write(results: dict, model: str, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py of waveunet-speech-16khz made")
-    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
-    parser.add_argument(
-        "--per-level", type=int, default=20, help="clips for each pair of levels (default: %(default)s)"
-    )
-    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
-    parser.add_argument("--output", default=f"evaluation/{HERE.name}", help="folder (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help="replace the results and tables of the card")
+    parser = Parser(__doc__)
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id")
+    parser.add_argument("--per-level", type=int, default=20, help="clips for each pair of levels")
+    parser.add_evaluation(f"evaluation/{HERE.name}")
     arguments = parser.parse_args()
-    if not Path(arguments.corpus, "corpus.json").exists():
-        script = HERE.parent / "waveunet-speech-16khz" / "corpus.py"
-        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
-        return 1
     clips = partial(held_out_clips, arguments.corpus, arguments.per_level, arguments.split)
-    description = {
-        "name": f"mixtures of {SECONDS:g} s of the {arguments.split} split",
-        "split": arguments.split,
-        "levels": LEVELS,
-    }
-    with tqdm(total=1, desc="clips x models", disable=None) as bar:
-
-        def move(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        logging.disable_progress_bar()
-        systems = [load_system(INPUT), speech_model(), load_system(arguments.model)]
-        results = evaluate(
-            systems, clips, arguments.output, description=description, jobs=arguments.jobs, progress=move
-        )
+    name = f"mixtures of {SECONDS:g} s of the {arguments.split} split"
+    systems = [load_system(INPUT), speech_model(), load_system(arguments.model)]
+    description = {"name": name, "split": arguments.split, "levels": LEVELS}
+    results = measure(systems, clips, arguments, description=description)
+    print("\n\n".join(tables(results, arguments.model).values()))
+    tell_whether_known(results, HERE)
     if arguments.write:
         write(results, arguments.model, Path(arguments.output))
-    print("\n\n".join(tables(results, arguments.model).values()))
-    if (HERE / RESULTS).exists():
-        committed = json.loads((HERE / RESULTS).read_text())["dataset"]["fingerprint"]
-        same = results["dataset"]["fingerprint"] == committed
-        print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
     return 0
 
 

@@ -7,8 +7,6 @@ prints the table of the README, and leaves tables, pictures and per-clip scores 
 `--write`, `results.json`, the tables of README and card and the card's picture are replaced.
 """
 
-import argparse
-import json
 import re
 import shutil
 import sys
@@ -17,16 +15,18 @@ from functools import partial
 from pathlib import Path
 
 from mixtures import SECONDS, SNRS, held_out_mixtures
-from tqdm import tqdm
-from transformers.utils import logging
 
 from dse_hf.data import Clip
-from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation_peers import INPUT, PEERS, load_system
 from dse_hf.evaluation_report import markdown_table, write_report
 
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from measuring import Parser, measure, tell_whether_known  # noqa: E402
+
+
 PICTURE = "improvement.png"
 TEXTS = (HERE.parent.parent / "README.md", HERE / "README.md")
 TABLE = re.compile(r"(<!-- table: \S*results\.json(?: by (\w+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -67,39 +67,21 @@ def write(results: dict, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py made")
-    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
-    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR (default: %(default)s)")
-    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
-    parser.add_argument("--output", default="evaluation", help="folder of the results (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help="replace the results, tables and picture of the card")
+    parser = Parser(__doc__)
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id")
+    parser.add_argument("--per-snr", type=int, default=25, help="clips for each SNR")
+    parser.add_evaluation("evaluation", jobs=2)
     arguments = parser.parse_args()
-    if not Path(arguments.corpus, "corpus.json").exists():
-        script = Path(__file__).parent / "corpus.py"
-        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
-        return 1
     clips = partial(held_out_clips, arguments.corpus, arguments.per_snr, arguments.split)
     name = f"mixtures of {SECONDS:g} s of the {arguments.split} split of corpus.py"
-    with tqdm(total=1, desc="clips x models", disable=None) as bar:
-
-        def move(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        logging.disable_progress_bar()
-        systems = [load_system(system) for system in (INPUT, *PEERS, arguments.model)]
-        description = {"name": name, "split": arguments.split, "snrs": SNRS}
-        results = evaluate(
-            systems, clips, arguments.output, description=description, jobs=arguments.jobs, progress=move
-        )
+    systems = [load_system(system) for system in (INPUT, *PEERS, arguments.model)]
+    description = {"name": name, "split": arguments.split, "snrs": SNRS}
+    results = measure(systems, clips, arguments, description=description)
     write_report(results, systems, clips, arguments.output)
-    same = results["dataset"]["fingerprint"] == json.loads((HERE / RESULTS).read_text())["dataset"]["fingerprint"]
+    print(markdown_table(results))
+    tell_whether_known(results, HERE)
     if arguments.write:
         write(results, Path(arguments.output))
-    print(markdown_table(results))
-    print(f"\nThe mixtures are {'those' if same else 'not those'} of {HERE.name}/{RESULTS}, to the bit.")
     return 0
 
 

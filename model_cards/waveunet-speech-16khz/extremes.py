@@ -7,7 +7,6 @@ prints the card's second table, with what others do beside it. With `--write`, `
 replaced.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -25,6 +24,10 @@ from dse_hf.evaluation_peers import PEERS, System, load_system
 
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from measuring import Parser  # noqa: E402
+
+
 RESULTS = "extremes.json"
 RATE = 16000
 TABLE = re.compile(r"(<!-- table: extremes\.json -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -85,17 +88,10 @@ def _silence(peak: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py made")
-    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=50, help="of speech, and of noise (default: %(default)s)")
-    parser.add_argument("--split", default="test", help="of the corpus (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help="replace the results and the table of the card")
+    parser = Parser(__doc__)
+    parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id")
+    parser.add_argument("--clips", type=int, default=50, help="of speech, and of noise")
     arguments = parser.parse_args()
-    if not Path(arguments.corpus, "corpus.json").exists():
-        script = Path(__file__).parent / "corpus.py"
-        print(f"{arguments.corpus}: no corpus; make it with: python {script} {arguments.corpus}", file=sys.stderr)
-        return 1
     logging.disable_progress_bar()
     systems = [load_system(name) for name in (*PEERS, arguments.model)]
     results = {

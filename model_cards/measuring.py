@@ -1,0 +1,57 @@
+"""What the scripts that measure the embedded models share: their options, and a run with a progress bar."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+from transformers.utils import logging
+
+from dse_hf.evaluation import RESULTS, evaluate
+
+
+CORPUS = Path(__file__).resolve().parent / "waveunet-speech-16khz" / "corpus.py"
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a script, the first of which is the corpus."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        self.add_argument("corpus", help=f"folder that {CORPUS.parent.name}/{CORPUS.name} made")
+        self.add_argument("--split", default="test", help="of the corpus")
+        self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
+
+    def add_evaluation(self, output: str, jobs: int = 1) -> None:
+        self.add_argument("--output", default=output, help="folder of the results")
+        self.add_argument("--jobs", type=int, default=jobs, help="processes")
+
+    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
+        """Ends the script if there is no corpus."""
+        arguments = super().parse_args(*args, **kwargs)
+        if not Path(arguments.corpus, "corpus.json").exists():
+            sys.exit(f"{arguments.corpus}: no corpus; make it with: python {CORPUS} {arguments.corpus}")
+        return arguments
+
+
+def measure(systems: list, clips: Callable, arguments: argparse.Namespace, **options) -> dict:
+    """`evaluate` with the options of `Parser.add_evaluation`, and a progress bar."""
+    logging.disable_progress_bar()
+    with tqdm(total=1, desc="clips x models", disable=None) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return evaluate(systems, clips, arguments.output, jobs=arguments.jobs, progress=move, **options)
+
+
+def tell_whether_known(results: dict, card: Path) -> None:
+    """Prints whether the mixtures are those of the results in the card's folder."""
+    known = json.loads((card / RESULTS).read_text(encoding="utf-8"))["dataset"]["fingerprint"]
+    same = results["dataset"]["fingerprint"] == known
+    print(f"\nThe mixtures are {'those' if same else 'not those'} of {card.name}/{RESULTS}, to the bit.")
