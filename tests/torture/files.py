@@ -1,6 +1,7 @@
 """Damaged and lying audio files of all formats, through `separate_file` and the Space's handler."""
 
 import functools
+import gc
 import shutil
 import struct
 import tempfile
@@ -275,6 +276,8 @@ def _lying_upload(case: Case) -> Path:
 def _handlers():
     from dse_hf.space.app import Handlers
 
+    gc.collect()
+    gc.freeze()  # as the Space does: what is collected after each request is the request's
     return Handlers({"tiny": model()}, keep=str)
 
 
