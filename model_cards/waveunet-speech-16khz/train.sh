@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the seven stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the eight stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -14,4 +14,6 @@ python -m dse_hf.training.run $card/perception.yaml --model $runs-quality
 python model_cards/embed.py waveunet-speech-16khz $runs-quality $runs-perception --dtype float32
 python $card/widen.py waveunet-speech-16khz $runs-wider --channel-growth 24
 python -m dse_hf.training.run $card/width.yaml --model $runs-wider
-python model_cards/embed.py waveunet-speech-16khz $runs-width
+python -m dse_hf.training.run $card/hearing.yaml --model $runs-width
+# The last one counts twice in the mean.
+python model_cards/embed.py waveunet-speech-16khz $runs-width $runs-hearing $runs-hearing
