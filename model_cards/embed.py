@@ -3,7 +3,8 @@
 
     python model_cards/embed.py waveunet-dialogue-16khz runs/waveunet-dialogue-16khz
 
-Between the states of one training the mean is a network as well, one whose scores lie between theirs.
+Between the states of one training the mean is a network as well, one whose scores lie between theirs. A run that is
+given twice counts twice.
 """
 
 import argparse
