@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+from dse_hf.models.modeling_separation import center_crop
 
 
 CARDS = Path(__file__).parent.parent / "model_cards"
@@ -41,6 +42,26 @@ def test_a_wider_network_computes_the_same_at_first(fields):
     # The old channels hear the new ones as soon as training wants them to.
     wider(mixture).sources.square().sum().backward()
     assert wider.network.decoder[0].weight.grad[: 3 * 4, 3 * 4 :].abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    "fields", [{"padding": "same"}, {"padding": "valid"}, {"upsampling": "learned", "channels": 2, "padding": "same"}]
+)
+def test_a_deeper_network_computes_the_same_at_first(fields):
+    torch.manual_seed(0)
+    model = WaveUNetModel(WaveUNetConfig(**SMALL, **fields)).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    deeper = script("waveunet-speech-16khz/widen.py").deepen(model).eval()
+    assert deeper.config.num_layers == 4 and deeper.config.channel_growth == 4
+    mixture = 0.1 * torch.randn(2, model.config.channels, deeper.config.input_length_for(2000))
+    before, after = (network(mixture).sources for network in (model, deeper))
+    # With zero padding the ends of the signal differ, as the docstring says.
+    middle = [center_crop(sources, 1000) for sources in (before, after)]
+    torch.testing.assert_close(*middle, atol=1e-5, rtol=1e-5)
+    # The new level learns from the first step on.
+    after.square().sum().backward()
+    assert deeper.network.decoder[0].weight.grad.abs().min() > 0
 
 
 def test_fewer_channels_are_refused():
