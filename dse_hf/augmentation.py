@@ -109,6 +109,53 @@ class Babble:
         return np.sum([voice / max(rms(voice), 1e-4) for voice in voices], axis=0)
 
 
+class NoiseVariation:
+    """Makes another noise of a recorded one.
+
+    Half of them run backwards. Of a third, grains from anywhere follow each other in place of the original course; one
+    in six becomes steady, with the same spectrum but random phases. The level of a third moves, by up to 15 dB.
+    """
+
+    def __init__(self, sampling_rate: int):
+        self.sampling_rate = sampling_rate
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        if rng.uniform() < 1 / 2:
+            waveform = waveform[..., ::-1]
+        share = rng.uniform()
+        if share < 1 / 3:
+            waveform = self.in_grains(waveform, rng)
+        elif share < 1 / 2:
+            waveform = self.with_random_phases(waveform, rng)
+        if rng.uniform() < 1 / 3:
+            waveform = waveform * self._envelope(waveform.shape[-1], rng)
+        return waveform.astype(np.float32)
+
+    def in_grains(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        """Grains of one length, 0.05 to 0.8 s, that fade into each other at constant power."""
+        length = waveform.shape[-1]
+        hop = max(1, round(np.exp(rng.uniform(np.log(0.05), np.log(0.8))) * self.sampling_rate / 2))
+        if length <= 2 * hop:
+            return waveform
+        fade = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop))
+        starts = rng.integers(0, length - 2 * hop + 1, length // hop + 2)
+        grains = waveform[..., starts[:, None] + np.arange(2 * hop)] * fade  # (…, grains, 2 hop)
+        joined = grains[..., 1:, :hop] + grains[..., :-1, hop:]
+        return joined.reshape(*waveform.shape[:-1], -1)[..., :length]
+
+    def with_random_phases(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        """The same magnitudes at all frequencies; channels get the same turns."""
+        spectrum = np.fft.rfft(waveform)
+        turns = np.exp(2j * np.pi * rng.uniform(size=spectrum.shape[-1]))
+        return np.fft.irfft(spectrum * turns, waveform.shape[-1])
+
+    def _envelope(self, length: int, rng: np.random.Generator) -> Waveform:
+        """Gains (length,) from -15 dB to 0, that move between random values 0.1 to 1 s apart."""
+        spacing = rng.uniform(0.1, 1.0) * self.sampling_rate
+        knots = rng.uniform(-15, 0, int(length / spacing) + 2)
+        return 10 ** (np.interp(np.arange(length) / spacing, np.arange(len(knots)), knots) / 20)
+
+
 class RandomGain:
     """Turns up or down by up to `max_gain_db`."""
 

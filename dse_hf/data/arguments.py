@@ -102,6 +102,17 @@ class DataArguments:
     speed_and_equalizer: bool = field(
         default=True, metadata={"help": "Mixtures: random speed and equaliser for speech and noise."}
     )
+    speech_speed_low: float = field(default=0.92, metadata={"help": "Mixtures: slowest speed of the speech."})
+    speech_speed_high: float = field(default=1.09, metadata={"help": "Mixtures: fastest speed of the speech."})
+    noise_speed_low: float = field(default=0.7, metadata={"help": "Mixtures: slowest speed of the noise."})
+    noise_speed_high: float = field(default=1.4, metadata={"help": "Mixtures: fastest speed of the noise."})
+    noise_variation_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "Mixtures: share of recorded noises of which others are made: backwards, in shuffled grains, with "
+            "random phases, of moving level. For few recordings of noise."
+        },
+    )
     synthetic_noise_share: float = field(
         default=0.12, metadata={"help": "Mixtures: share of noises that are coloured noise or mains hum."}
     )
@@ -136,6 +147,8 @@ class DataArguments:
         for low, high in (
             ("snr_low", "snr_high"),
             ("level_low", "level_high"),
+            ("speech_speed_low", "speech_speed_high"),
+            ("noise_speed_low", "noise_speed_high"),
             ("reverberation_low", "reverberation_high"),
         ):
             if getattr(self, low) > getattr(self, high):
@@ -146,7 +159,8 @@ class DataArguments:
         for one, other in (("clean_share", "noise_only_share"), ("synthetic_noise_share", "babble_share")):
             if getattr(self, one) + getattr(self, other) > 1:
                 raise ValueError(f"{one}={getattr(self, one)} and {other}={getattr(self, other)}: exceed 1 together")
-        for name in ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low"):
+        positive = ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low")
+        for name in (*positive, "speech_speed_low", "noise_speed_low"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         if self.gain_db < 0:

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from ..augmentation import Babble, ColouredNoise, MainsHum, RandomEqualizer, RandomSpeed, Waveform, gain_for_snr, rms
+from ..augmentation import (
+    Babble,
+    ColouredNoise,
+    MainsHum,
+    NoiseVariation,
+    RandomEqualizer,
+    RandomSpeed,
+    Waveform,
+    gain_for_snr,
+    rms,
+)
 from .arguments import DataArguments
 from .clips import ClipCollection, ClipPool
 from .effects import Effects, example
@@ -22,11 +32,13 @@ class Mixer:
         self.length, self.arguments = length, arguments
         self.speech_speed = self.noise_speed = self.speech_equalizer = self.noise_equalizer = None
         if arguments.augment and arguments.speed_and_equalizer:
-            self.speech_speed, self.noise_speed = RandomSpeed(0.92, 1.09), RandomSpeed(0.7, 1.4)
+            self.speech_speed = RandomSpeed(arguments.speech_speed_low, arguments.speech_speed_high)
+            self.noise_speed = RandomSpeed(arguments.noise_speed_low, arguments.noise_speed_high)
             self.speech_equalizer = RandomEqualizer(sampling_rate, bands=2, max_gain_db=6)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = (ColouredNoise(sampling_rate), MainsHum(sampling_rate))
         self.babble = Babble(3, 6)
+        self.noise_variation = NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
     def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
@@ -72,6 +84,9 @@ class Mixer:
             return self.babble(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
         else:
             background = noise.fill(self.length, rng, speed=self.noise_speed, kinds_equally=True)
+            variation_share = self.arguments.noise_variation_share if self.arguments.augment else 0.0
+            if variation_share > 0 and rng.uniform() < variation_share:
+                background = self.noise_variation(background, rng)
         return background if self.noise_equalizer is None else self.noise_equalizer(background, rng)
 
 

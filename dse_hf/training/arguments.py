@@ -27,6 +27,7 @@ COMMON_OPTIONS = [
     "lr_scheduler_type",
     "warmup_steps",
     "weight_decay",
+    "muon",
     "max_grad_norm",
     "bf16",
     "fp16",
@@ -81,6 +82,13 @@ class SeparationTrainingArguments(TrainingArguments):
             "help": "Losses of a Wave-U-Net that are summed, with weights: mse, l1, si_sdr, mixture_snr, "
             "multi_resolution_stft, stoi, estoi, pesq, as in 'l1:1.0 multi_resolution_stft:0.5'; 'l1@vocals' is of "
             "one source only."
+        },
+    )
+    muon: bool = field(
+        default=False,
+        metadata={
+            "help": "Muon in place of AdamW for kernels and matrices: learns more from a step, which takes a little "
+            "longer; learning rates are as for AdamW."
         },
     )
     eval_clips: int = field(

@@ -21,6 +21,7 @@ from ..models.modeling_dvae import DVAEModel
 from ..models.modeling_waveunet import WaveUNetModel
 from ..pretrained import load_model
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
+from .muon import Muon
 from .trainer import SeparationTrainer, last_complete_checkpoint
 from .validation import results_of
 
@@ -65,6 +66,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         processing_class=feature_extractor_for(model.config),
         data_collator=default_data_collator,  # examples have one length; Trainer would pad with the feature extractor
         callbacks=callbacks_of(training_args),
+        optimizer_cls_and_kwargs=optimizer_of(training_args),
         clips=lambda: clips_of(model, data_args, training_args),
         write_card=lambda: write_results_and_card(trainer, model_args, data_args),
     )
@@ -114,6 +116,14 @@ def callbacks_of(arguments: SeparationTrainingArguments) -> list:
             f"early_stopping_patience={patience} needs load_best_model_at_end: true and eval_strategy: steps or epoch"
         )
     return [EarlyStoppingCallback(early_stopping_patience=patience)]
+
+
+def optimizer_of(arguments: SeparationTrainingArguments) -> tuple[type, dict] | None:
+    """Class and options of the optimiser; None for the one that TrainingArguments name."""
+    if not arguments.muon:
+        return None
+    betas = (arguments.adam_beta1, arguments.adam_beta2)
+    return Muon, {"lr": arguments.learning_rate, "betas": betas, "eps": arguments.adam_epsilon}
 
 
 def checkpoint_of(arguments: SeparationTrainingArguments) -> str | None:
