@@ -7,6 +7,7 @@ from dse_hf.augmentation import (
     Clipping,
     ColouredNoise,
     MainsHum,
+    NoiseVariation,
     RandomEqualizer,
     RandomGain,
     RandomSpeed,
@@ -91,6 +92,40 @@ def test_gain_stays_in_its_range(rng):
     assert -6.001 < np.min(gains) < -4 and 4 < np.max(gains) < 6.001
 
 
+def test_grains_come_from_the_noise_and_join_at_constant_power(rng):
+    noise = rng.normal(size=(2, 16000)).astype(np.float32)
+    found = NoiseVariation(16000).in_grains(noise, rng)
+    assert found.shape == noise.shape and not np.array_equal(found, noise)
+    levels = [rms(part) for part in np.split(found[0], 8)]
+    assert min(levels) > 0.9 and max(levels) < 1.1
+    # A constant, whose grains all add up, tells how they overlap: sin + cos.
+    joined = NoiseVariation(16000).in_grains(np.ones((1, 16000), np.float32), rng)
+    assert joined.min() == pytest.approx(1, abs=1e-3) and joined.max() == pytest.approx(2**0.5, abs=1e-3)
+    # Channels are cut alike.
+    stereo = NoiseVariation(16000).in_grains(np.stack([noise[0], -noise[0]]), rng)
+    np.testing.assert_array_equal(stereo[0], -stereo[1])
+
+
+def test_random_phases_make_a_burst_steady_and_keep_its_spectrum(rng):
+    burst = np.zeros((1, 16001), np.float32)
+    burst[:, 4000:5000] = rng.normal(size=1000)
+    steady = NoiseVariation(16000).with_random_phases(burst, rng)
+    difference = np.abs(np.abs(np.fft.rfft(steady)) - np.abs(np.fft.rfft(burst)))[..., 1:]  # 0 Hz has a sign only
+    assert difference.max() < 1e-3 * np.abs(np.fft.rfft(burst)).max()
+    levels = [rms(part) for part in np.array_split(steady[0], 8)]
+    assert max(levels) < 2 * min(levels)
+
+
+def test_variations_differ_and_do_not_get_louder(rng):
+    noise = rng.normal(size=(1, 16000)).astype(np.float32)
+    variation = NoiseVariation(16000)
+    found = [variation(noise, rng) for _ in range(60)]
+    levels = [rms(each) for each in found]
+    assert max(levels) < 1.1 and 0.17 < min(levels) < 0.7  # -15 dB at most
+    backwards = sum(np.array_equal(each, noise[:, ::-1]) for each in found)
+    assert 0 < backwards < 30 and len({each.tobytes() for each in found}) > 30
+
+
 def test_reverberation_decays_in_its_time_and_keeps_level_and_place(rng):
     click = np.zeros((2, 16000), np.float32)
     click[:, 1000] = 0.5
@@ -144,6 +179,7 @@ def test_remix_takes_a_source_of_each_clip():
         Reverberation(16000),
         BandLimit(16000),
         Clipping(),
+        NoiseVariation(16000),
     ],
 )
 @pytest.mark.parametrize("shape", [(1, 400), (2, 400), (3, 2, 400)])

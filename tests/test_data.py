@@ -133,7 +133,7 @@ def test_only_clips_of_one_speaker_follow_each_other(folder):
 
 def test_the_snr_stays_exact_with_every_augmentation_on(folder):
     options = {"snr_low": 5, "snr_high": 5, "clean_share": 0, "noise_only_share": 0}
-    shares = {"reverberation_share": 1.0, "band_limit_share": 1.0, "clipping_share": 1.0}
+    shares = dict.fromkeys(("reverberation_share", "band_limit_share", "clipping_share", "noise_variation_share"), 1.0)
     plain = [example["input_values"].tobytes() for example in mixtures(folder, **options)]
     for example, without in zip(mixtures(folder, **options, **shares), plain):
         speech, noise = example["labels"]
@@ -148,6 +148,31 @@ def test_without_augmentation_the_new_ones_are_off_too(folder):
     plain, off = mixtures(folder, augment=False), mixtures(folder, augment=False, **shares)
     for example, other in zip(plain, off):
         np.testing.assert_array_equal(example["input_values"], other["input_values"])
+
+
+def test_noises_are_varied_where_that_is_on(folder):
+    def noises(**options):
+        options = {"synthetic_noise_share": 0, "babble_share": 0, "second_noise_share": 0, **options}
+        return [example["labels"][1] for example in mixtures(folder, speed_and_equalizer=False, **options)]
+
+    changed = [not np.array_equal(*pair) for pair in zip(noises(), noises(noise_variation_share=1.0))]
+    assert np.mean(changed) > 0.5
+    assert all(map(np.array_equal, noises(augment=False), noises(augment=False, noise_variation_share=1.0)))
+
+
+@pytest.mark.parametrize("kind", ["speech", "noise"])
+def test_speeds_are_in_their_range(folder, kind):
+    """A tone of 0.05 per sample, at twice the speed, is one of 0.1."""
+    options = {"speech": {"clean_share": 1, "noise_only_share": 0}, "noise": {"clean_share": 0, "noise_only_share": 1}}
+    speeds = {f"{kind}_speed_low": 2.0, f"{kind}_speed_high": 2.0}
+    synthetic = {"synthetic_noise_share": 0, "babble_share": 0, "second_noise_share": 0}
+    tones = ClipCollection(str(folder / "speech"), "train", 16000)
+    arguments = DataArguments("", "", **options[kind], **speeds, **synthetic)
+    for example in SpeechNoiseMixtures(tones, tones, 4001, 10, arguments):
+        spectrum = np.abs(np.fft.rfft(example["input_values"][0] * np.hanning(4001)))
+        heard = 2 * np.pi * spectrum.argmax() / 4001
+        # The high voice is an octave lower in the clip that was at 8 kHz.
+        assert min(abs(heard - tone) for tone in (0.1, 0.3, 0.6)) < 0.01
 
 
 def test_what_would_clip_is_turned_down_with_its_sources(folder):

@@ -54,6 +54,8 @@ class Muon(torch.optim.AdamW):
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
+            state["step"] = torch.tensor(0.0)  # AdamW counts on it where a state is loaded
+        state["step"] += 1
         mean = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
         direction = orthogonalize(parameter.grad.lerp(mean, group["momentum"]).flatten(1))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
