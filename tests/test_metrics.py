@@ -182,10 +182,20 @@ def test_infinite_ratios_are_no_scores(speech):
 def test_tiny_clips_have_no_scores(length):
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(3, 1, length)).astype(np.float32)
-    names = [name for name in available_metrics(16000) if name != "dnsmos"]
+    names = available_metrics(16000)
+    assert "dnsmos" in names
     scores, reasons = score_signal(*arrays, 16000, names)
     assert set(scores.values()) == {None} and set(reasons) == set(names)
     assert reasons["si_sdr"] == "shorter than 512 samples" and reasons["stoi"] == "too little speech"
+
+
+def test_dnsmos_hears_noise_and_needs_no_reference(speech):
+    noise = np.random.default_rng(0).normal(size=speech.shape).astype(np.float32) * 0.05
+    scores = [
+        score_signal(estimate, speech * 0, speech, 16000, ["dnsmos"])[0]["dnsmos"]
+        for estimate in (speech, speech + noise)
+    ]
+    assert 1 <= scores[1] < scores[0] - 0.5 and scores[0] <= 5
 
 
 def test_dnsmos_is_taken_where_speechmos_is_installed(monkeypatch):

@@ -15,9 +15,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-INDIRECT = {"tensorboard"}  # used by Trainer, not by an import of ours
-# Asked for where a user installed it, and where Hugging Face runs a Space.
-OPTIONAL = {"speechmos", "spaces"}
+INDIRECT = {"tensorboard", "librosa"}  # used by Trainer and speechmos, not by an import of ours
+OPTIONAL = {"spaces"}  # asked for where Hugging Face runs a Space
 
 
 def requirements(*lists: list[str]) -> dict[str, Requirement]:
