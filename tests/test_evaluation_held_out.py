@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from dse_hf import load_model
+from dse_hf.evaluation_peers import load_system
+from dse_hf.pretrained import __file__ as pretrained
+
 
 CARD = Path(__file__).parent.parent / "model_cards" / "waveunet-speech-16khz"
+PRETRAINED = Path(pretrained).parent
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,22 @@ def test_results_tables_and_picture_are_replaced(script, tmp_path, monkeypatch):
     text = text.replace("old", table).replace("kind -->\n", f"kind -->\n{by_kind}\n")
     assert (tmp_path / "README.md").read_text() == text
     assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["improvement.png", "results.json"]
+
+
+def test_the_tables_are_of_the_committed_results_and_these_of_the_committed_weights(script):
+    results = json.loads((CARD / "results.json").read_text())
+    extremes = json.loads((CARD / "extremes.json").read_text())
+    version = load_system(CARD.name).version
+    assert results["models"][CARD.name]["version"] == extremes["systems"][CARD.name]["version"] == version
+    for path in script.TEXTS:
+        text = path.read_text(encoding="utf-8")
+        assert script.TABLE.search(text) and script.with_tables(text, results) == text
+
+
+def test_the_default_is_small():
+    folder = PRETRAINED / CARD.name
+    assert load_model(CARD.name, device="cpu").num_parameters() <= 10e6
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 20e6
 
 
 def test_a_missing_corpus_is_one_line(tmp_path):
