@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the eight stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the nine stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -17,3 +17,6 @@ python -m dse_hf.training.run $card/width.yaml --model $runs-wider
 python -m dse_hf.training.run $card/hearing.yaml --model $runs-width
 # The last one counts twice in the mean.
 python model_cards/embed.py waveunet-speech-16khz $runs-width $runs-hearing $runs-hearing
+python $card/widen.py waveunet-speech-16khz $runs-deeper --one-more-level --channel-growth 28
+python -m dse_hf.training.run $card/depth.yaml --model $runs-deeper
+python model_cards/embed.py waveunet-speech-16khz $runs-depth
