@@ -86,10 +86,7 @@ class SeparationTrainingArguments(TrainingArguments):
     )
     muon: bool = field(
         default=False,
-        metadata={
-            "help": "Muon in place of AdamW for kernels and matrices: learns more from a step, which takes a little "
-            "longer; learning rates are as for AdamW."
-        },
+        metadata={"help": "Muon in place of AdamW for kernels and matrices; learning rates are as for AdamW."},
     )
     eval_clips: int = field(
         default=32, metadata={"help": "Whole clips that every evaluation separates and scores; 0 for none."}

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum, orthogonalised. In short runs it learns more from a step than AdamW does."""
+"""The optimiser Muon (Jordan et al. 2024): momentum, made orthogonal."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ class Muon(torch.optim.AdamW):
     r"""
     Kernels and matrices learn by Muon, all else by AdamW: biases, norms, and what has one input or output channel.
 
-    `torch.optim.Muon` takes matrices only. Here, a kernel (out, in, k) is a matrix of `out` rows.
+    `torch.optim.Muon` takes matrices only. Here, a kernel (out, in, k) is a matrix of `out` rows. Every process needs
+    whole kernels, as in data-parallel training: this is not for FSDP or ZeRO-3.
 
     Args:
         params: as for `torch.optim.AdamW`.
