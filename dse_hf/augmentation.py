@@ -1,6 +1,6 @@
 """Augmentations of training audio. Each is called with a waveform (…, T) float32 and a `numpy` generator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,97 +63,6 @@ class RandomEqualizer:
         feed_forward = [1 + alpha * amplitude, -2 * np.cos(omega), 1 - alpha * amplitude]
         feedback = [first, -2 * np.cos(omega), 1 - alpha / amplitude]
         return [value / first for value in feed_forward + feedback]
-
-
-class ColouredNoise:
-    """Noise with a power spectrum of 1/f^β, β from 0 (white) to 2 (brown), its level slowly modulated."""
-
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
-        spectrum = np.fft.rfft(rng.standard_normal(length))
-        frequencies = np.maximum(np.fft.rfftfreq(length, 1 / self.sampling_rate), 20.0)
-        noise = np.fft.irfft(spectrum * frequencies ** (-rng.uniform(0, 2) / 2), length)
-        depth, rate = rng.uniform(0, 0.9), rng.uniform(0.2, 8)
-        time = np.arange(length) / self.sampling_rate
-        noise *= 1 + depth * np.sin(2 * np.pi * (rate * time + rng.uniform()))
-        return (noise / max(rms(noise), 1e-12)).astype(np.float32)
-
-
-class MainsHum:
-    """50 or 60 Hz with up to 20 harmonics of falling level and random phase."""
-
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
-        time = np.arange(length) / self.sampling_rate
-        frequency = rng.choice([50.0, 60.0]) * rng.uniform(0.995, 1.005)
-        hum = np.zeros(length)
-        for harmonic in range(1, int(rng.integers(2, 21))):
-            if harmonic * frequency < self.sampling_rate / 2:
-                level = rng.uniform(0.1, 1) / harmonic
-                hum += level * np.sin(2 * np.pi * (harmonic * frequency * time + rng.uniform()))
-        return (hum / max(rms(hum), 1e-12)).astype(np.float32)
-
-
-class Babble:
-    """Voices of equal level, from `low` to `high` of them."""
-
-    def __init__(self, low: int = 3, high: int = 6):
-        self.low, self.high = low, high
-
-    def __call__(self, draw_voice: Callable[[], Waveform], rng: np.random.Generator) -> Waveform:
-        voices = [draw_voice() for _ in range(rng.integers(self.low, self.high + 1))]
-        return np.sum([voice / max(rms(voice), 1e-4) for voice in voices], axis=0)
-
-
-class NoiseVariation:
-    """Makes another noise of a recorded one.
-
-    Half of them run backwards. Of a third, grains from anywhere follow each other in place of the original course; one
-    in six becomes steady, with the same spectrum but random phases. The level of a third moves, by up to 15 dB.
-    """
-
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        if rng.uniform() < 1 / 2:
-            waveform = waveform[..., ::-1]
-        share = rng.uniform()
-        if share < 1 / 3:
-            waveform = self.in_grains(waveform, rng)
-        elif share < 1 / 2:
-            waveform = self.with_random_phases(waveform, rng)
-        if rng.uniform() < 1 / 3:
-            waveform = waveform * self._envelope(waveform.shape[-1], rng)
-        return waveform.astype(np.float32)
-
-    def in_grains(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """Grains of one length, 0.05 to 0.8 s, that fade into each other at constant power."""
-        length = waveform.shape[-1]
-        hop = max(1, round(np.exp(rng.uniform(np.log(0.05), np.log(0.8))) * self.sampling_rate / 2))
-        if length <= 2 * hop:
-            return waveform
-        fade = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop))
-        starts = rng.integers(0, length - 2 * hop + 1, length // hop + 2)
-        grains = waveform[..., starts[:, None] + np.arange(2 * hop)] * fade  # (…, grains, 2 hop)
-        joined = grains[..., 1:, :hop] + grains[..., :-1, hop:]
-        return joined.reshape(*waveform.shape[:-1], -1)[..., :length]
-
-    def with_random_phases(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """The same magnitudes at all frequencies; channels get the same turns."""
-        spectrum = np.fft.rfft(waveform)
-        turns = np.exp(2j * np.pi * rng.uniform(size=spectrum.shape[-1]))
-        return np.fft.irfft(spectrum * turns, waveform.shape[-1])
-
-    def _envelope(self, length: int, rng: np.random.Generator) -> Waveform:
-        """Gains (length,) from -15 dB to 0, that move between random values 0.1 to 1 s apart."""
-        spacing = rng.uniform(0.1, 1.0) * self.sampling_rate
-        knots = rng.uniform(-15, 0, int(length / spacing) + 2)
-        return 10 ** (np.interp(np.arange(length) / spacing, np.arange(len(knots)), knots) / 20)
 
 
 class RandomGain:

@@ -2,12 +2,8 @@ import numpy as np
 import pytest
 
 from dse_hf.augmentation import (
-    Babble,
     BandLimit,
     Clipping,
-    ColouredNoise,
-    MainsHum,
-    NoiseVariation,
     RandomEqualizer,
     RandomGain,
     RandomSpeed,
@@ -16,6 +12,7 @@ from dse_hf.augmentation import (
     remix,
     rms,
 )
+from dse_hf.noises import NoiseVariation
 
 
 @pytest.fixture
@@ -56,74 +53,10 @@ def test_equalizer_changes_the_spectrum_within_its_gain(rng):
     assert max(extremes) <= 6.01 and np.ptp(extremes) > 1
 
 
-def test_coloured_noise_has_unit_level_and_varying_colour(rng):
-    shares = []
-    for _ in range(10):
-        noise = ColouredNoise(16000)(16000, rng)
-        assert rms(noise) == pytest.approx(1, rel=1e-5)
-        power = np.abs(np.fft.rfft(noise)) ** 2
-        shares.append(power[:1000].sum() / power.sum())
-    assert np.ptp(shares) > 0.2
-
-
-def test_hum_is_made_of_harmonics(rng):
-    hum = MainsHum(16000)(16000, rng)
-    spectrum = np.abs(np.fft.rfft(hum))
-    fundamental = spectrum[40:70].argmax() + 40
-    assert rms(hum) == pytest.approx(1, rel=1e-5) and fundamental in range(49, 62)
-
-
-def test_babble_has_voices_of_equal_level(rng):
-    numbers = set()
-    for _ in range(30):
-        # Voices that do not overlap, of very different levels.
-        voices = iter(np.diag([0.01, 0.1, 1, 10, 100, 1000]).astype(np.float32))
-        babble = Babble(3, 6)(voices.__next__, rng)
-        heard = babble[babble != 0]
-        np.testing.assert_allclose(heard, heard[0])
-        numbers.add(len(heard))
-    assert numbers == {3, 4, 5, 6}
-    assert np.isfinite(Babble()(lambda: np.zeros(10, np.float32), rng)).all()
-
-
 def test_gain_stays_in_its_range(rng):
     gains = [20 * np.log10(RandomGain(6)(np.ones((2, 3), np.float32), rng)) for _ in range(50)]
     assert all(np.ptp(gain) == 0 for gain in gains)
     assert -6.001 < np.min(gains) < -4 and 4 < np.max(gains) < 6.001
-
-
-def test_grains_come_from_the_noise_and_join_at_constant_power(rng):
-    noise = rng.normal(size=(2, 16000)).astype(np.float32)
-    found = NoiseVariation(16000).in_grains(noise, rng)
-    assert found.shape == noise.shape and not np.array_equal(found, noise)
-    levels = [rms(part) for part in np.split(found[0], 8)]
-    assert min(levels) > 0.9 and max(levels) < 1.1
-    # A constant, whose grains all add up, tells how they overlap: sin + cos.
-    joined = NoiseVariation(16000).in_grains(np.ones((1, 16000), np.float32), rng)
-    assert joined.min() == pytest.approx(1, abs=1e-3) and joined.max() == pytest.approx(2**0.5, abs=1e-3)
-    # Channels are cut alike.
-    stereo = NoiseVariation(16000).in_grains(np.stack([noise[0], -noise[0]]), rng)
-    np.testing.assert_array_equal(stereo[0], -stereo[1])
-
-
-def test_random_phases_make_a_burst_steady_and_keep_its_spectrum(rng):
-    burst = np.zeros((1, 16001), np.float32)
-    burst[:, 4000:5000] = rng.normal(size=1000)
-    steady = NoiseVariation(16000).with_random_phases(burst, rng)
-    difference = np.abs(np.abs(np.fft.rfft(steady)) - np.abs(np.fft.rfft(burst)))[..., 1:]  # 0 Hz has a sign only
-    assert difference.max() < 1e-3 * np.abs(np.fft.rfft(burst)).max()
-    levels = [rms(part) for part in np.array_split(steady[0], 8)]
-    assert max(levels) < 2 * min(levels)
-
-
-def test_variations_differ_and_do_not_get_louder(rng):
-    noise = rng.normal(size=(1, 16000)).astype(np.float32)
-    variation = NoiseVariation(16000)
-    found = [variation(noise, rng) for _ in range(60)]
-    levels = [rms(each) for each in found]
-    assert max(levels) < 1.1 and 0.17 < min(levels) < 0.7  # -15 dB at most
-    backwards = sum(np.array_equal(each, noise[:, ::-1]) for each in found)
-    assert 0 < backwards < 30 and len({each.tobytes() for each in found}) > 30
 
 
 def test_reverberation_decays_in_its_time_and_keeps_level_and_place(rng):

@@ -160,6 +160,44 @@ def test_noises_are_varied_where_that_is_on(folder):
     assert all(map(np.array_equal, noises(augment=False), noises(augment=False, noise_variation_share=1.0)))
 
 
+def test_the_synthetic_noises_that_are_named(folder):
+    """Of nothing but hum, nothing is above its twentieth harmonic."""
+    options = {"noise_only_share": 1.0, "clean_share": 0.0, "babble_share": 0, "speed_and_equalizer": False}
+    for example in mixtures(folder, synthetic_noise_share=1.0, synthetic_noises=["hum"], **options):
+        power = np.square(np.abs(np.fft.rfft(example["labels"][1, 0] * np.hanning(8001))))
+        assert power[8 * 80 :].sum() < 1e-6 * power.sum()  # above 1280 Hz
+
+
+def test_a_crowd_is_made_of_the_speech(folder):
+    """The speech is tones, the noise is not."""
+    options = {"noise_only_share": 1.0, "clean_share": 0.0, "second_noise_share": 0, "speed_and_equalizer": False}
+    shares = {"synthetic_noise_share": 0, "babble_share": 0}
+    loudest = []
+    for crowd_share in (0.0, 1.0):
+        found = mixtures(folder, crowd_share=crowd_share, **shares, **options)
+        spectra = [np.square(np.abs(np.fft.rfft(example["labels"][1, 0] * np.hanning(8001)))) for example in found]
+        loudest.append(np.median([np.sort(power)[-20:].sum() / power.sum() for power in spectra]))
+    assert loudest[1] > 2 * loudest[0]
+
+
+def test_speech_and_noise_come_in_either_polarity(tmp_path):
+    """Clips that are positive throughout tell which way up they are."""
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        soundfile.write(tmp_path / split / "0.flac", np.abs(np.sin(np.arange(9000) * 0.01)), 16000)
+    clips = ClipCollection(str(tmp_path), "train", 16000)
+    options = {"speed_and_equalizer": False, "clean_share": 0, "noise_only_share": 0}
+    shares = {"synthetic_noise_share": 0, "babble_share": 0, "second_noise_share": 0}
+
+    def signs(augment):
+        arguments = DataArguments("", "", **options, **shares, augment=augment)
+        examples = SpeechNoiseMixtures(clips, clips, 4000, 30, arguments)
+        return {tuple(np.sign(example["labels"].mean(axis=(1, 2)))) for example in examples}
+
+    assert signs(augment=False) == {(1, 1)}
+    assert signs(augment=True) == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
+
+
 @pytest.mark.parametrize("kind", ["speech", "noise"])
 def test_speeds_are_in_their_range(folder, kind):
     """A tone of 0.05 per sample, at twice the speed, is one of 0.1."""

@@ -71,7 +71,9 @@ def test_every_argument_has_a_help_text():
     [
         ({"snr_low": 5, "snr_high": 0}, "snr_low=5: must not exceed snr_high=0"),
         ({"babble_share": 1.5}, "babble_share=1.5: must be from 0 to 1"),
-        ({"babble_share": 0.9}, "synthetic_noise_share=0.12 and babble_share=0.9: exceed 1 together"),
+        ({"babble_share": 0.9}, "synthetic_noise_share=0.12 and babble_share=0.9 and crowd_share=0.0: exceed 1"),
+        ({"synthetic_noises": ["hum", "rain"]}, "synthetic_noises='rain': choose among coloured, hum, tones,"),
+        ({"synthetic_noises": []}, "synthetic_noise_share=0.12 with no synthetic_noises: name one of coloured,"),
         ({"window_seconds": 0}, "window_seconds=0: must be above 0"),
         ({"gain_db": -1}, "gain_db=-1: must be 0 or above"),
         ({"shape": "pair"}, "shape='pair': choose among"),

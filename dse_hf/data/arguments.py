@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..noises import SYNTHETIC_NOISES
 from .specs import parse_specs
 
 
@@ -110,14 +111,21 @@ class DataArguments:
         default=0.0,
         metadata={
             "help": "Mixtures: share of recorded noises of which others are made: backwards, in shuffled grains, with "
-            "random phases, of moving level. For few recordings of noise."
+            "random phases, of moving level, in a room. For few recordings of noise."
         },
     )
     synthetic_noise_share: float = field(
-        default=0.12, metadata={"help": "Mixtures: share of noises that are coloured noise or mains hum."}
+        default=0.12, metadata={"help": "Mixtures: share of noises that are synthesised."}
+    )
+    synthetic_noises: list[str] = field(
+        default_factory=lambda: ["coloured", "hum"],
+        metadata={"help": f"Mixtures: which noises are synthesised, among {', '.join(SYNTHETIC_NOISES)}."},
     )
     babble_share: float = field(
         default=0.12, metadata={"help": "Mixtures: share of noises that are babble of 3 to 6 other voices."}
+    )
+    crowd_share: float = field(
+        default=0.0, metadata={"help": "Mixtures: share of noises that are a reverberant crowd of other voices."}
     )
     second_noise_share: float = field(default=0.25, metadata={"help": "Mixtures: share of examples with two noises."})
     reverberation_share: float = field(
@@ -156,9 +164,18 @@ class DataArguments:
         for name in vars(self):
             if name.endswith("_share") and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be from 0 to 1")
-        for one, other in (("clean_share", "noise_only_share"), ("synthetic_noise_share", "babble_share")):
-            if getattr(self, one) + getattr(self, other) > 1:
-                raise ValueError(f"{one}={getattr(self, one)} and {other}={getattr(self, other)}: exceed 1 together")
+        for names in (("clean_share", "noise_only_share"), ("synthetic_noise_share", "babble_share", "crowd_share")):
+            if sum(getattr(self, name) for name in names) > 1:
+                given = " and ".join(f"{name}={getattr(self, name)}" for name in names)
+                raise ValueError(f"{given}: exceed 1 together")
+        for name in self.synthetic_noises:
+            if name not in SYNTHETIC_NOISES:
+                raise ValueError(f"synthetic_noises={name!r}: choose among {', '.join(SYNTHETIC_NOISES)}")
+        if self.synthetic_noise_share > 0 and not self.synthetic_noises:
+            raise ValueError(
+                f"synthetic_noise_share={self.synthetic_noise_share} with no synthetic_noises: name one of "
+                f"{', '.join(SYNTHETIC_NOISES)}"
+            )
         positive = ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low")
         for name in (*positive, "speech_speed_low", "noise_speed_low"):
             if getattr(self, name) <= 0:

@@ -3,16 +3,13 @@
 import numpy as np
 
 from ..augmentation import (
-    Babble,
-    ColouredNoise,
-    MainsHum,
-    NoiseVariation,
     RandomEqualizer,
     RandomSpeed,
     Waveform,
     gain_for_snr,
     rms,
 )
+from ..noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
 from .arguments import DataArguments
 from .clips import ClipCollection, ClipPool
 from .effects import Effects, example
@@ -36,8 +33,8 @@ class Mixer:
             self.noise_speed = RandomSpeed(arguments.noise_speed_low, arguments.noise_speed_high)
             self.speech_equalizer = RandomEqualizer(sampling_rate, bands=2, max_gain_db=6)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
-        self.synthetic_noises = (ColouredNoise(sampling_rate), MainsHum(sampling_rate))
-        self.babble = Babble(3, 6)
+        self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
+        self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
         self.noise_variation = NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
@@ -62,6 +59,8 @@ class Mixer:
         elif share < arguments.clean_share + arguments.noise_only_share:
             foreground = np.zeros_like(foreground)
         sources = np.stack([foreground, background]).astype(np.float32)
+        if arguments.augment:
+            sources *= rng.choice(np.float32([-1, 1]), (2, 1, 1))  # either polarity
         level = 10 ** (rng.uniform(arguments.level_low, arguments.level_high) / 20)
         return example(sources, level / max(rms(sources.sum(axis=0)), 1e-8))
 
@@ -74,17 +73,19 @@ class Mixer:
         return background
 
     def _one_noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
-        """Synthetic, babble of other speakers, or recorded."""
-        synthetic_share, babble_share = self.arguments.synthetic_noise_share, self.arguments.babble_share
-        draw = rng.uniform() if self.arguments.augment else float("inf")
-        if draw < synthetic_share:
-            synthetic = self.synthetic_noises[0 if rng.uniform() < 0.75 else 1](self.length, rng)
+        """Synthetic, babble or a crowd of other speakers, or recorded."""
+        arguments = self.arguments
+        draw = rng.uniform() if arguments.augment else float("inf")
+        if draw < arguments.synthetic_noise_share:
+            synthetic = self.synthetic_noises[int(rng.integers(len(self.synthetic_noises)))](self.length, rng)
             background = np.repeat(synthetic[None], speech.channels, axis=0)
-        elif draw < synthetic_share + babble_share:
+        elif (draw := draw - arguments.synthetic_noise_share) < arguments.babble_share:
             return self.babble(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
+        elif draw - arguments.babble_share < arguments.crowd_share:
+            background = self.crowd(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
         else:
             background = noise.fill(self.length, rng, speed=self.noise_speed, kinds_equally=True)
-            variation_share = self.arguments.noise_variation_share if self.arguments.augment else 0.0
+            variation_share = arguments.noise_variation_share if arguments.augment else 0.0
             if variation_share > 0 and rng.uniform() < variation_share:
                 background = self.noise_variation(background, rng)
         return background if self.noise_equalizer is None else self.noise_equalizer(background, rng)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import AudioReader, AudioWriter, Resampler
-from ..augmentation import ColouredNoise, MainsHum, gain_for_snr, rms
+from ..augmentation import gain_for_snr, rms
+from ..noises import ColouredNoise, MainsHum
 from ..separate import separate_file
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the nine stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the ten stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -20,3 +20,5 @@ python model_cards/embed.py waveunet-speech-16khz $runs-width $runs-hearing $run
 python $card/widen.py waveunet-speech-16khz $runs-deeper --one-more-level --channel-growth 28
 python -m dse_hf.training.run $card/depth.yaml --model $runs-deeper
 python model_cards/embed.py waveunet-speech-16khz $runs-depth
+python -m dse_hf.training.run $card/noises.yaml --model waveunet-speech-16khz
+python model_cards/embed.py waveunet-speech-16khz $runs-noises
