@@ -65,7 +65,10 @@ class _WaveUNetGraph:
     def build(self) -> None:
         config, network = self.config, self.network
         length = self.add("Slice", self.add("Shape", "mixture"), *self.integers([2], [3]))  # (1,): T
-        features = image = self._to_grid(length)
+        image = self._to_grid(length)
+        if config.both_polarities:
+            image = self.add("Concat", image, self.add("Neg", image), axis=0)
+        features = image
         # Lengths of the shortest input, and what convolutions take off: crops are their differences.
         shrink_down, shrink_up = config.downsampling_kernel_size - 1, config.upsampling_kernel_size - 1
         if config.padding == "same":
@@ -93,6 +96,8 @@ class _WaveUNetGraph:
             predicted = self.add("Tanh", predicted)
         if self.dtype == "float16":
             predicted = self.add("Cast", predicted, to=TensorProto.FLOAT)
+        if config.both_polarities:
+            predicted = self._mean_of_polarities(predicted)
         self._complete(predicted, length)
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes) -> str:
@@ -157,6 +162,14 @@ class _WaveUNetGraph:
         if surplus == 0:
             return features
         return self.add("Slice", features, *self.integers([surplus // 2], [surplus // 2 - surplus], [2]))
+
+    def _mean_of_polarities(self, predicted: str) -> str:
+        """(2·B, …), of the mixtures and of their negatives → (B, …)."""
+        zero, one, end = self.integers([0], [1], [_END])
+        batch = self.add("Slice", self.add("Shape", "mixture"), zero, one)
+        upright = self.add("Slice", predicted, zero, batch, zero)
+        upside_down = self.add("Slice", predicted, batch, end, zero)
+        return self.add("Mul", self.add("Sub", upright, upside_down), self.constant(0.5, np.float32))
 
     def _complete(self, predicted: str, length: str) -> str:
         """(B, K·C or (K-1)·C, T') → `sources` (B, K, C, T), which sum to the mixture and are silent where it is."""

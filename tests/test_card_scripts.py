@@ -75,7 +75,8 @@ def test_the_embedded_model_is_the_mean_of_the_runs(tmp_path, monkeypatch):
         model.save_pretrained(tmp_path / f"run-{number}")
     embed = script("embed.py")
     monkeypatch.setattr(embed, "PRETRAINED", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["embed.py", "name", *(str(tmp_path / f"run-{n}") for n in range(2))])
+    runs = [str(tmp_path / f"run-{number}") for number in range(2)]
+    monkeypatch.setattr(sys, "argv", ["embed.py", "name", *runs, "--both-polarities"])
     embed.main()
     assert sorted(path.name for path in (tmp_path / "name").iterdir()) == [
         "config.json",
@@ -83,7 +84,9 @@ def test_the_embedded_model_is_the_mean_of_the_runs(tmp_path, monkeypatch):
         "preprocessor_config.json",
     ]
     assert "auto_map" not in (tmp_path / "name" / "config.json").read_text()
-    embedded = load_model(tmp_path / "name", device="cpu").state_dict()
+    model = load_model(tmp_path / "name", device="cpu")
+    assert model.config.both_polarities and not models[0].config.both_polarities
+    embedded = model.state_dict()
     first, second = (model.state_dict() for model in models)
     for name, weight in embedded.items():
         torch.testing.assert_close(weight, ((first[name] + second[name]) / 2).half().float())

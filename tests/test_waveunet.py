@@ -333,6 +333,7 @@ def test_every_option_reaches_the_computation():
         "output_activation": "linear",
         "padding": "valid",
         "channels": 2,
+        "both_polarities": True,
     }.items():
         model, changed = tiny_model(padding="same"), tiny_model(**{**copy.deepcopy(base), field: value})
         before = model(mixture).sources
@@ -340,10 +341,30 @@ def test_every_option_reaches_the_computation():
         assert before.shape != after.shape or not torch.allclose(before, after), field
 
 
+@pytest.mark.parametrize("options", [{}, {"output": "direct", "padding": "valid", "channels": 2}])
+def test_both_polarities_are_averaged_except_in_training(options):
+    model = tiny_model(both_polarities=True, **options)
+    mixture = torch.randn(2, model.config.channels, model.config.input_length_for(50))
+    with torch.no_grad():
+        upright, upside_down = (model.network.predict_sources(signal) for signal in (mixture, -mixture))
+        assert (upright + upside_down).abs().max() > 1e-3
+        for hidden_states in (False, True):
+            sources = model(mixture, output_hidden_states=hidden_states).sources
+            torch.testing.assert_close(sources, (upright - upside_down) / 2)
+            torch.testing.assert_close(model(-mixture, output_hidden_states=hidden_states).sources, -sources)
+        torch.testing.assert_close(model.train()(mixture).sources, upright)
+
+
+@pytest.mark.parametrize("both_polarities", [False, True])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_hidden_states_are_what_leaves_the_blocks(padding):
+def test_hidden_states_are_what_leaves_the_blocks(padding, both_polarities):
     config = WaveUNetConfig(
-        num_layers=2, channel_growth=3, downsampling_kernel_size=5, upsampling_kernel_size=3, padding=padding
+        num_layers=2,
+        channel_growth=3,
+        downsampling_kernel_size=5,
+        upsampling_kernel_size=3,
+        padding=padding,
+        both_polarities=both_polarities,
     )
     model = WaveUNetModel(config).eval()
     mixture = torch.randn(1, 1, config.input_length_for(20))

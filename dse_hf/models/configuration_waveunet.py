@@ -70,6 +70,9 @@ class WaveUNetConfig(PreTrainedConfig):
             Linear interpolation, or a weight per channel between the two neighbours (section 3.2.1).
         output_activation (`"tanh"` or `"linear"`, *optional*, defaults to `"tanh"`):
             Activation of the predicted sources.
+        both_polarities (`bool`, *optional*, defaults to `False`):
+            Whether the mixture goes through the network a second time, turned upside down, and the sources are the
+            mean of both: a little better, in twice the time. Not in training, nor in the paper.
         sampling_rate (`int`, *optional*, defaults to 16000):
             Sampling rate of the audio in Hz.
 
@@ -98,6 +101,7 @@ class WaveUNetConfig(PreTrainedConfig):
     padding: Literal["valid", "same"] = "valid"
     upsampling: Literal["linear", "learned"] = "linear"
     output_activation: Literal["tanh", "linear"] = "tanh"
+    both_polarities: bool = False
     sampling_rate: int = 16000
 
     def __post_init__(self, **kwargs):

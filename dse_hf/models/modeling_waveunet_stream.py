@@ -58,11 +58,16 @@ class WaveUNetStream(SeparationStream):
         block = self.buffer[..., offset : offset + length].to(self.model.device, self.model.dtype)
         block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
         rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
+        if self.model.config.both_polarities:
+            rows = torch.cat([rows, -rows])
         if self.streams is None:
             self.streams = [self.network.stream() for _ in rows]
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             predicted = torch.stack([stream.push(row, last) for stream, row in zip(self.streams, rows)])
         predicted = predicted.mT.unflatten(1, (-1, rows.shape[-1])).to(self.buffer.device, self.buffer.dtype)
+        if self.model.config.both_polarities:
+            upright, upside_down = predicted.chunk(2)
+            predicted = (upright - upside_down) / 2
         predicted = ungroup_channels(predicted, batch, channels)
         self.predicted = predicted if self.predicted is None else torch.cat([self.predicted, predicted], dim=-1)
         self.entered += length
