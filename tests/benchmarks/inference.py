@@ -139,15 +139,20 @@ def flops(model, length: int) -> int:
     """Of the network as the paper draws it."""
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(model.network).to("meta").predict_sources(torch.zeros(1, 1, length, device="meta"))
-    return counter.get_total_flops()
+    return passes(model) * counter.get_total_flops()
+
+
+def passes(model) -> int:
+    """Through the network, of every sample."""
+    return 2 if model.config.both_polarities else 1
 
 
 def rivals(model, waveform: torch.Tensor, with_denoisers: bool) -> dict:
-    half = copy.deepcopy(model).bfloat16()
+    half, signals = copy.deepcopy(model).bfloat16(), [waveform[None], -waveform[None]][: passes(model)]
     paths = {
-        "plain forward": lambda: model.network.predict_sources(waveform[None]),
+        "plain forward": lambda: [model.network.predict_sources(signal) for signal in signals],
         "separate": lambda: model.separate(waveform, RATE),
-        "plain forward bfloat16": lambda: half.network.predict_sources(waveform[None].bfloat16()),
+        "plain forward bfloat16": lambda: [half.network.predict_sources(signal.bfloat16()) for signal in signals],
         "separate bfloat16": lambda: half.separate(waveform, RATE),
     }
     try:
