@@ -270,9 +270,10 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         hidden_states = None
         if self._wants_hidden_states(output_hidden_states):
             hidden_states = self.network.hidden_states(input_values)
-            sources = self._in_both_polarities(self.network.sources_of(hidden_states[-1], input_values), input_values)
+            sources = self.network.sources_of(hidden_states[-1], input_values)
         else:
             sources = self._predict_sources(input_values)
+        sources = self._in_both_polarities(sources, input_values)
         mixture = center_crop(input_values, sources.shape[-1])
         loss = None if labels is None else mean_squared_error(sources, labels, padding_mask)
         return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture, hidden_states=hidden_states)
@@ -281,18 +282,16 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         return (WaveUNetStream if self.device.type == "cpu" else SeparationStream)(self, tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
-        return self._predict_sources(window.to(self.dtype))
-
-    def _predict_sources(self, mixture: Tensor) -> Tensor:
-        return self._in_both_polarities(self._predict_once(mixture), mixture)
+        window = window.to(self.dtype)
+        return self._in_both_polarities(self._predict_sources(window), window)
 
     def _in_both_polarities(self, sources: Tensor, mixture: Tensor) -> Tensor:
         """The mean of the mixture's sources and those of its negative, turned back, where the config wants it."""
         if self.training or not self.config.both_polarities:
             return sources
-        return (sources - self._predict_once(-mixture)) / 2
+        return (sources - self._predict_sources(-mixture)) / 2
 
-    def _predict_once(self, mixture: Tensor) -> Tensor:
+    def _predict_sources(self, mixture: Tensor) -> Tensor:
         # The fast arrangement is for processors; it does not go through the blocks that checkpointing wraps.
         if self.network.encoder[0].gradient_checkpointing:
             # Reentrant checkpointing gives a block no gradients unless one of its inputs wants some.
