@@ -13,4 +13,4 @@ for file in config.json model.safetensors preprocessor_config.json; do
 done
 python $card/initial.py $runs-speech $runs-initial
 python -m dse_hf.training.run $card/recipe.yaml --model $runs-initial
-python model_cards/embed.py waveunet-dialogue-16khz $runs
+python model_cards/embed.py waveunet-dialogue-16khz $runs --both-polarities

@@ -21,4 +21,5 @@ python $card/widen.py waveunet-speech-16khz $runs-deeper --one-more-level --chan
 python -m dse_hf.training.run $card/depth.yaml --model $runs-deeper
 python model_cards/embed.py waveunet-speech-16khz $runs-depth
 python -m dse_hf.training.run $card/noises.yaml --model waveunet-speech-16khz
-python model_cards/embed.py waveunet-speech-16khz $runs-noises --both-polarities
+# The last one counts twice in the mean.
+python model_cards/embed.py waveunet-speech-16khz $runs-depth $runs-noises $runs-noises --both-polarities
