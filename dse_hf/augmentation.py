@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, oaconvolve, sosfilt
+from scipy.signal import ShortTimeFFT, butter, oaconvolve, sosfilt
+from scipy.signal.windows import hann
 
 
 Waveform = NDArray[np.float32]
@@ -63,6 +64,48 @@ class RandomEqualizer:
         feed_forward = [1 + alpha * amplitude, -2 * np.cos(omega), 1 - alpha * amplitude]
         feedback = [first, -2 * np.cos(omega), 1 - alpha / amplitude]
         return [value / first for value in feed_forward + feedback]
+
+
+class RandomFormants:
+    """Makes another speaker of a voice: moves its formants by a factor drawn log-uniformly from 1/`most` to `most`.
+
+    The pitch stays, as do the phases: the spectral envelope of every 32 ms (the low quefrencies of the cepstrum, as
+    in Oppenheim and Schafer) is stretched along the frequencies. Together with `RandomSpeed`, which moves both, pitch
+    and formants are independent. The level stays the same.
+
+    Args:
+        sampling_rate (`int`): in Hz.
+        most (`float`): the largest factor, above 1.
+    """
+
+    def __init__(self, sampling_rate: int, most: float = 1.2):
+        self.most = most
+        size = 2 * round(0.016 * sampling_rate)
+        self.transform = ShortTimeFFT(hann(size, sym=False), size // 4, sampling_rate, mfft=size)
+        self.quefrencies = round(0.0015 * sampling_rate)  # shorter than the period of a high voice
+
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+        factor = np.exp(rng.uniform(-1, 1) * np.log(self.most))
+        length = waveform.shape[-1]
+        if length < self.transform.m_num:
+            return waveform
+        spectrum = self.transform.stft(waveform)  # (C, F, frames)
+        envelope = self._log_envelope(np.mean(np.abs(spectrum) ** 2, axis=tuple(range(spectrum.ndim - 2))))
+        bins = np.arange(len(envelope))
+        stretched = np.clip(bins / factor, 0, len(bins) - 1)
+        below = np.minimum(stretched.astype(int), len(bins) - 2)
+        between = (stretched - below)[:, None]
+        moved = (1 - between) * envelope[below] + between * envelope[below + 1]
+        voice = self.transform.istft(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), k1=length)
+        level = rms(voice)
+        return (voice * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
+
+    def _log_envelope(self, power: Waveform) -> Waveform:
+        """Power (F, frames) → logarithm of the smooth amplitude, of the same shape."""
+        floor = 1e-6 * power.max(axis=0) + 1e-12
+        cepstrum = np.fft.irfft(np.log(power + floor) / 2, axis=0)
+        cepstrum[self.quefrencies + 1 : -self.quefrencies] = 0
+        return np.fft.rfft(cepstrum, axis=0).real
 
 
 class RandomGain:

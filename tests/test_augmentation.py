@@ -1,10 +1,14 @@
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from dse_hf.augmentation import (
     BandLimit,
     Clipping,
     RandomEqualizer,
+    RandomFormants,
     RandomGain,
     RandomSpeed,
     Reverberation,
@@ -51,6 +55,38 @@ def test_equalizer_changes_the_spectrum_within_its_gain(rng):
     ]
     extremes = [max(response.max(), -response.min()) for response in responses]
     assert max(extremes) <= 6.01 and np.ptp(extremes) > 1
+
+
+def vowel(formant: float, pitch: int = 125, sampling_rate: int = 16000) -> np.ndarray:
+    """A second of a pulse train through one resonance, 200 Hz wide, at `formant` Hz; (1, T)."""
+    pulses = np.zeros(sampling_rate)
+    pulses[:: sampling_rate // pitch] = 1
+    radius = np.exp(-np.pi * 200 / sampling_rate)
+    angle = 2 * np.pi * formant / sampling_rate
+    return lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], pulses).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize(("draw", "formant"), [(-1, 1600), (0, 2000), (1, 2500)])
+def test_formants_move_while_pitch_and_level_stay(draw, formant):
+    rng = Mock(uniform=Mock(return_value=draw))
+    voice = vowel(2000)
+    other = RandomFormants(16000, most=1.25)(voice, rng)
+    rng.uniform.assert_called_once_with(-1, 1)
+    spectrum = np.abs(np.fft.rfft(other[0]))  # 1 Hz per bin
+    assert spectrum.argmax() == pytest.approx(formant, abs=126)
+    harmonics = spectrum.reshape(-1)[: 64 * 125].reshape(64, 125)
+    assert np.square(harmonics[:, :3]).sum() + np.square(harmonics[:, -2:]).sum() > 0.98 * np.square(spectrum).sum()
+    assert rms(other) == pytest.approx(rms(voice), rel=1e-4)
+    if draw == 0:
+        np.testing.assert_allclose(other, voice, atol=1e-5)
+
+
+def test_formants_of_channels_move_alike_and_short_ones_do_not(rng):
+    stereo = RandomFormants(16000)(np.concatenate([vowel(2000), -vowel(2000)]), rng)
+    np.testing.assert_array_equal(stereo[0], -stereo[1])
+    assert np.abs(stereo[:1] - vowel(2000)).max() > 0.1
+    short = vowel(2000)[:, :511]
+    np.testing.assert_array_equal(RandomFormants(16000)(short, rng), short)
 
 
 def test_gain_stays_in_its_range(rng):
@@ -108,6 +144,7 @@ def test_remix_takes_a_source_of_each_clip():
     [
         RandomSpeed(0.9, 1.1),
         RandomEqualizer(16000),
+        RandomFormants(16000),
         RandomGain(6),
         Reverberation(16000),
         BandLimit(16000),

@@ -133,7 +133,8 @@ def test_only_clips_of_one_speaker_follow_each_other(folder):
 
 def test_the_snr_stays_exact_with_every_augmentation_on(folder):
     options = {"snr_low": 5, "snr_high": 5, "clean_share": 0, "noise_only_share": 0}
-    shares = dict.fromkeys(("reverberation_share", "band_limit_share", "clipping_share", "noise_variation_share"), 1.0)
+    effects = ("reverberation", "band_limit", "clipping", "noise_variation", "voice_variation")
+    shares = {f"{effect}_share": 1.0 for effect in effects}
     plain = [example["input_values"].tobytes() for example in mixtures(folder, **options)]
     for example, without in zip(mixtures(folder, **options, **shares), plain):
         speech, noise = example["labels"]
@@ -158,6 +159,18 @@ def test_noises_are_varied_where_that_is_on(folder):
     changed = [not np.array_equal(*pair) for pair in zip(noises(), noises(noise_variation_share=1.0))]
     assert np.mean(changed) > 0.5
     assert all(map(np.array_equal, noises(augment=False), noises(augment=False, noise_variation_share=1.0)))
+
+
+def test_voices_are_varied_where_that_is_on(folder):
+    def speech(**options):
+        shares = {"clean_share": 1.0, "noise_only_share": 0.0}
+        return [example["labels"][0] for example in mixtures(folder, speed_and_equalizer=False, **shares, **options)]
+
+    def changed(found, before):
+        return [not np.array_equal(*pair) for pair in zip(found, before, strict=True)]
+
+    assert all(changed(speech(voice_variation_share=1.0), speech()))
+    assert not any(changed(speech(augment=False, voice_variation_share=1.0), speech(augment=False)))
 
 
 def test_the_synthetic_noises_that_are_named(folder):

@@ -107,6 +107,10 @@ class DataArguments:
     speech_speed_high: float = field(default=1.09, metadata={"help": "Mixtures: fastest speed of the speech."})
     noise_speed_low: float = field(default=0.7, metadata={"help": "Mixtures: slowest speed of the noise."})
     noise_speed_high: float = field(default=1.4, metadata={"help": "Mixtures: fastest speed of the noise."})
+    voice_variation_share: float = field(
+        default=0.0,
+        metadata={"help": "Mixtures: share of the speech whose formants are moved by up to a fifth. For few voices."},
+    )
     noise_variation_share: float = field(
         default=0.0,
         metadata={

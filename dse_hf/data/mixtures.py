@@ -4,6 +4,7 @@ import numpy as np
 
 from ..augmentation import (
     RandomEqualizer,
+    RandomFormants,
     RandomSpeed,
     Waveform,
     gain_for_snr,
@@ -35,7 +36,7 @@ class Mixer:
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
         self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
-        self.noise_variation = NoiseVariation(sampling_rate)
+        self.formants, self.noise_variation = RandomFormants(sampling_rate), NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
     def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
@@ -46,6 +47,9 @@ class Mixer:
         """
         arguments = self.arguments
         foreground = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5)
+        voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
+        if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
+            foreground = self.formants(foreground, rng)
         if self.speech_equalizer is not None:
             foreground = self.speech_equalizer(foreground, rng)
         foreground = self.effects.foreground(foreground, rng)
