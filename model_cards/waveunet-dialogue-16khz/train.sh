@@ -6,10 +6,10 @@ card=model_cards/waveunet-dialogue-16khz
 runs=runs/waveunet-dialogue-16khz
 python model_cards/waveunet-speech-16khz/corpus.py corpus
 python $card/stems.py corpus corpus/stems
-# The speech model that it starts from is the default of this commit: later ones are larger.
+# The speech model that it starts from is the default of this commit, which later ones may not be.
 mkdir -p $runs-speech
 for file in config.json model.safetensors preprocessor_config.json; do
-    git show 115c8e4:dse_hf/pretrained/waveunet-speech-16khz/$file > $runs-speech/$file
+    git show 49738ef:dse_hf/pretrained/waveunet-speech-16khz/$file > $runs-speech/$file
 done
 python $card/initial.py $runs-speech $runs-initial
 python -m dse_hf.training.run $card/recipe.yaml --model $runs-initial
