@@ -1,11 +1,13 @@
 """Auto classes and the pipeline, in processes of their own: what a fresh interpreter sees is what counts."""
 
+import io
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 
@@ -220,6 +222,16 @@ class TestPipeline:
     def test_what_is_no_audio_is_refused_in_one_line(self, separate, given, message):
         with pytest.raises(ValueError, match=message):
             separate(given)
+
+    def test_a_header_that_announces_too_much_takes_no_memory(self, separate):
+        """The 36 bits of a FLAC's length, all set: 512 GiB of samples."""
+        file, samples = io.BytesIO(), np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 2))
+        soundfile.write(file, samples, 16000, format="FLAC")
+        damaged = bytearray(file.getvalue())
+        damaged[21] |= 0x0F
+        damaged[22:26] = b"\xff" * 4
+        items = separate(bytes(damaged))
+        np.testing.assert_allclose(sum(item["audio"] for item in items), samples.T, atol=2 / 32768)
 
     @pytest.mark.parametrize("rate", [0, -1, 999, 10**7, 10**30, float("nan"), "16000", None, 1j])
     def test_a_rate_that_is_none_is_refused_before_anything_is_resampled(self, separate, rate):

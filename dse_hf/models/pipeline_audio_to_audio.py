@@ -192,8 +192,8 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise ImportError("reading audio files needs soundfile (`pip install soundfile`), or pass arrays")
     if soundfile is not None:
         try:
-            samples, sampling_rate = soundfile.read(_Content(content), dtype="float32", always_2d=True)
-            return samples.T, sampling_rate
+            with soundfile.SoundFile(_Content(content)) as sound:
+                return _read_in_blocks(sound).T, sound.samplerate
         except soundfile.SoundFileError as error:
             if av is None:
                 raise ValueError(
@@ -207,6 +207,16 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
             return np.concatenate([frame.to_ndarray() for frame in frames], axis=1), stream.rate
     except (av.error.FFmpegError, IndexError, ValueError) as error:
         raise ValueError(f"{name}: holds no audio that can be decoded ({error})") from error
+
+
+def _read_in_blocks(sound: "soundfile.SoundFile") -> np.ndarray:
+    """All samples (T, C) of a file, in memory for those that are there: a damaged header may announce any number."""
+    sound.seekable = lambda: False  # otherwise soundfile seeks after every block, which is not exact in all formats
+    length = max(1, (1 << 22) // sound.channels)
+    blocks = [sound.read(length, dtype="float32", always_2d=True)]
+    while len(blocks[-1]):
+        blocks.append(sound.read(length, dtype="float32", always_2d=True))
+    return np.concatenate(blocks)
 
 
 def _resample(samples: np.ndarray, sampling_rate: int, wanted: int) -> np.ndarray:
