@@ -32,6 +32,11 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
 def mixtures(folder, size=20, seed=0, **options) -> SpeechNoiseMixtures:
     speech, noise = (ClipCollection(str(folder / name), "train", 16000) for name in ("speech", "noise"))
     arguments = DataArguments("", "", **options)
@@ -171,6 +176,45 @@ def test_voices_are_varied_where_that_is_on(folder):
 
     assert all(changed(speech(voice_variation_share=1.0), speech()))
     assert not any(changed(speech(augment=False, voice_variation_share=1.0), speech(augment=False)))
+
+
+def test_how_far_formants_move_and_the_speech_is_equalised_is_given(folder):
+    def distances(**options):
+        shares = {"clean_share": 1.0, "noise_only_share": 0.0}
+        still = {"speech_speed_low": 1.0, "speech_speed_high": 1.0, **options}
+        plain = mixtures(folder, **shares, **{**still, "speech_equalizer_db": 0.0, "voice_variation_share": 0.0})
+        pairs = zip(mixtures(folder, **shares, **still), plain, strict=True)
+        return np.array([rms(found["labels"][0] - before["labels"][0]) for found, before in pairs])
+
+    assert np.all(distances(speech_equalizer_db=0.0) < 1e-6)
+    assert 0 < distances(speech_equalizer_db=2.0).mean() < distances(speech_equalizer_db=9.0).mean()
+    slight, strong = (
+        distances(speech_equalizer_db=0, voice_variation_share=1, voice_variation_high=high) for high in (1.02, 1.3)
+    )
+    assert 0 < slight.mean() < strong.mean()
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 0.1), (0.5, 0.25), (1.0, 0.5)])
+def test_speakers_are_drawn_as_evenly_as_asked(tmp_path, rng, balance, share):
+    """One of ten clips is of the second speaker, whose samples alternate in sign."""
+    (tmp_path / "train").mkdir()
+    rows = "".join(f"{index}.flac,{'b' if index == 9 else 'a'}\n" for index in range(10))
+    (tmp_path / "train" / "metadata.csv").write_text(f"file_name,speaker\n{rows}")
+    for index in range(10):
+        samples = 0.5 * np.array([1, -1 if index == 9 else 1] * 200)
+        soundfile.write(tmp_path / "train" / f"{index}.flac", samples, 16000)
+    clips = ClipCollection(str(tmp_path), "train", 16000)
+    found = [clips.draw(300, rng, balance=balance) for _ in range(600)]
+    assert all((name == "b") == (clip.min() < 0) for name, clip in found)
+    assert np.mean([name == "b" for name, _ in found]) == pytest.approx(share, abs=0.05)
+    # The speech of examples is drawn so too; where nothing is augmented it is not.
+    for augment, expected in ((True, share), (False, 0.1)):
+        options = {"clean_share": 1.0, "noise_only_share": 0.0, "speed_and_equalizer": False, "augment": augment}
+        examples = SpeechNoiseMixtures(
+            clips, clips, 300, 600, DataArguments("", "", speaker_balance=balance, babble_share=0.0, **options)
+        )
+        alternates = [np.ptp(example["labels"][0]) > 0 for example in examples]
+        assert np.mean(alternates) == pytest.approx(expected, abs=0.05)
 
 
 def test_the_synthetic_noises_that_are_named(folder):

@@ -76,6 +76,10 @@ def test_every_argument_has_a_help_text():
         ({"synthetic_noises": []}, "synthetic_noise_share=0.12 with no synthetic_noises: name one of coloured,"),
         ({"window_seconds": 0}, "window_seconds=0: must be above 0"),
         ({"gain_db": -1}, "gain_db=-1: must be 0 or above"),
+        ({"speech_equalizer_db": -3}, "speech_equalizer_db=-3: must be 0 or above"),
+        ({"voice_variation_high": 1.0}, "voice_variation_high=1.0: must be above 1"),
+        ({"speaker_balance": 1.5}, "speaker_balance=1.5: must be from 0 to 1"),
+        ({"speaker_balance": 0.5, "streaming": True}, "speaker_balance=0.5 with streaming"),
         ({"shape": "pair"}, "shape='pair': choose among"),
     ],
 )

@@ -103,13 +103,26 @@ class DataArguments:
     speed_and_equalizer: bool = field(
         default=True, metadata={"help": "Mixtures: random speed and equaliser for speech and noise."}
     )
+    speech_equalizer_db: float = field(
+        default=6.0, metadata={"help": "Mixtures: most that a band of the speech is raised or lowered, in dB."}
+    )
     speech_speed_low: float = field(default=0.92, metadata={"help": "Mixtures: slowest speed of the speech."})
     speech_speed_high: float = field(default=1.09, metadata={"help": "Mixtures: fastest speed of the speech."})
     noise_speed_low: float = field(default=0.7, metadata={"help": "Mixtures: slowest speed of the noise."})
     noise_speed_high: float = field(default=1.4, metadata={"help": "Mixtures: fastest speed of the noise."})
     voice_variation_share: float = field(
         default=0.0,
-        metadata={"help": "Mixtures: share of the speech whose formants are moved by up to a fifth. For few voices."},
+        metadata={"help": "Mixtures: share of the speech whose formants move, to make other voices."},
+    )
+    voice_variation_high: float = field(
+        default=1.2, metadata={"help": "Mixtures: largest factor that formants are moved by, up or down; above 1."}
+    )
+    speaker_balance: float = field(
+        default=0.0,
+        metadata={
+            "help": "Mixtures: 0 draws every clip of speech as often, 1 every speaker (a column of that name), 0.5 "
+            "speakers by the square root of their clips. Not with streaming."
+        },
     )
     noise_variation_share: float = field(
         default=0.0,
@@ -184,7 +197,16 @@ class DataArguments:
         for name in (*positive, "speech_speed_low", "noise_speed_low"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
-        if self.gain_db < 0:
-            raise ValueError(f"gain_db={self.gain_db}: must be 0 or above")
+        for name in ("gain_db", "speech_equalizer_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or above")
+        if self.voice_variation_high <= 1:
+            raise ValueError(f"voice_variation_high={self.voice_variation_high}: must be above 1")
+        if not 0 <= self.speaker_balance <= 1:
+            raise ValueError(f"speaker_balance={self.speaker_balance}: must be from 0 to 1")
+        if self.streaming and self.speaker_balance > 0:
+            raise ValueError(
+                f"speaker_balance={self.speaker_balance} with streaming: clips come as they come; give one of them"
+            )
         if self.shape not in ("auto", "pairs", "mixtures", "stems"):
             raise ValueError(f"shape={self.shape!r}: choose among auto, pairs, mixtures, stems")

@@ -134,22 +134,26 @@ class ClipCollection:
         rng: np.random.Generator,
         speed: RandomSpeed | None = None,
         max_gap: float = 0.0,
-        kinds_equally: bool = False,
+        balance: float = 0.0,
     ) -> tuple:
         """A random stretch of a random clip; where it is too short, clips of the same group follow.
 
         Args:
             length (`int`): in samples.
             speed, max_gap: see `lay_out`; here `max_gap` is in seconds.
-            kinds_equally (`bool`): groups are equally likely, however many clips they have.
+            balance (`float`): with 1 groups are equally likely, with 0 clips are; in between, a group of n clips is
+                drawn in proportion to n to the power of 1 - `balance`.
 
         Returns:
             `tuple`: the group's name (speaker or kind; the clip's number where the dataset has no such column), and
             samples (C, length).
         """
         stretch = (2 * length, rng)
-        if kinds_equally:
-            group = list(self.groups.values())[int(rng.integers(len(self.groups)))]
+        if balance > 0:
+            groups = list(self.groups.values())
+            sizes = np.array([len(group) for group in groups], float) ** (1 - balance)
+            shares = None if balance == 1 else sizes / sizes.sum()
+            group = groups[int(rng.choice(len(groups), p=shares))]
             index, clip = self.usable(group[int(rng.integers(len(group)))], stretch=stretch)
         else:
             index, clip = self.usable(int(rng.integers(len(self))), stretch=stretch)

@@ -123,7 +123,7 @@ def _mixtures(
                 continue
             rng = np.random.default_rng((number, turn))
             noises = noise[int(rng.integers(len(noise)))]
-            kind, background = noises.draw(foreground.shape[-1], rng, kinds_equally=True)
+            kind, background = noises.draw(foreground.shape[-1], rng, balance=1.0)
             background = background * np.float32(gain_for_snr(foreground, background, snr))
             references = np.stack([foreground, background])
             mixture = references.sum(axis=0)

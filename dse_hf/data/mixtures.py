@@ -32,11 +32,12 @@ class Mixer:
         if arguments.augment and arguments.speed_and_equalizer:
             self.speech_speed = RandomSpeed(arguments.speech_speed_low, arguments.speech_speed_high)
             self.noise_speed = RandomSpeed(arguments.noise_speed_low, arguments.noise_speed_high)
-            self.speech_equalizer = RandomEqualizer(sampling_rate, bands=2, max_gain_db=6)
+            self.speech_equalizer = RandomEqualizer(sampling_rate, 2, arguments.speech_equalizer_db)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
         self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
-        self.formants, self.noise_variation = RandomFormants(sampling_rate), NoiseVariation(sampling_rate)
+        self.formants = RandomFormants(sampling_rate, arguments.voice_variation_high)
+        self.noise_variation = NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
     def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
@@ -46,7 +47,8 @@ class Mixer:
             speech, noise: collections of clips, with `fill` as `ClipCollection` has it.
         """
         arguments = self.arguments
-        foreground = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5)
+        balance = arguments.speaker_balance if arguments.augment else 0.0
+        foreground = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
         if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
             foreground = self.formants(foreground, rng)
@@ -88,7 +90,7 @@ class Mixer:
         elif draw - arguments.babble_share < arguments.crowd_share:
             background = self.crowd(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
         else:
-            background = noise.fill(self.length, rng, speed=self.noise_speed, kinds_equally=True)
+            background = noise.fill(self.length, rng, speed=self.noise_speed, balance=1.0)
             variation_share = arguments.noise_variation_share if arguments.augment else 0.0
             if variation_share > 0 and rng.uniform() < variation_share:
                 background = self.noise_variation(background, rng)

@@ -133,9 +133,9 @@ class RecentClips:
         rng: np.random.Generator,
         speed: RandomSpeed | None = None,
         max_gap: float = 0.0,
-        kinds_equally: bool = False,
+        balance: float = 0.0,
     ) -> Waveform:
-        """As `ClipCollection.fill`, from recent clips. `kinds_equally` is ignored: kinds come as they come."""
+        """As `ClipCollection.fill`, from recent clips. `balance` is ignored: groups come as they come."""
         number = -1 if self._start_with_newest else int(rng.integers(len(self.recent)))
         self._start_with_newest = False
         group, clip = self.recent[number]
