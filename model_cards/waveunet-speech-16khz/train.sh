@@ -27,3 +27,4 @@ python -m dse_hf.training.run $card/voices.yaml --model waveunet-speech-16khz
 # The start counts once in the mean, the last one twice.
 python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-voices $runs-voices --both-polarities
 python -m dse_hf.training.run $card/speakers.yaml --model waveunet-speech-16khz
+python model_cards/embed.py waveunet-speech-16khz $runs-speakers --both-polarities
