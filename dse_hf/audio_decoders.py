@@ -274,14 +274,19 @@ class PyAVDecoder:
             raise _broken_off(self.name, self._reached, self._announced_end)
 
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
+        import av
+
         pending, count = [], 0
+        # PyAV 18 counts planes up to a null pointer, which eight or more channels do not end with: it would crash.
+        packed = av.AudioResampler(format=self._first.format.packed.name)
         for frame in chain([self._first], self._frames):
             if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
                 raise AudioError(
                     f"{self.name}: changes its sampling rate or channels at {frame.time or 0:.1f} s; "
                     "export it again with one of each"
                 )
-            pending.append(_samples(frame, dtype))
+            several_planes = frame.format.is_planar and self.channels >= 8
+            pending += [_samples(part, dtype) for part in (packed.resample(frame) if several_planes else [frame])]
             count += frame.samples
             if count >= frames:
                 yield np.concatenate(pending)

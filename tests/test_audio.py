@@ -323,6 +323,43 @@ def test_playlists_are_not_followed(tmp_path):
             AudioReader(tmp_path / name)
 
 
+def surround_sound(path):
+    """Eight channels of sound for a second, each a tone of its own; gives their frequencies in Hz."""
+    frequencies = np.array([500, 900, 1300, 50, 2100, 2500, 2900, 3300])  # the fourth has low ones only
+    samples = 0.2 * np.sin(2 * np.pi * frequencies * np.arange(16000)[:, None] / 16000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32).reshape(1, -1), "flt", "7.1")
+        frame.sample_rate = 16000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return frequencies
+
+
+def loudest_frequencies(samples):
+    """In Hz, of (frames, channels) at 16 kHz."""
+    second = samples[:16000] * np.hanning(16000)[:, None]
+    return np.abs(np.fft.rfft(second, axis=0)).argmax(axis=0)
+
+
+def test_eight_channels_are_read(tmp_path):
+    """The planes of such frames end without a mark: PyAV 18 reads on, and the process crashes."""
+    frequencies = surround_sound(tmp_path / "film.m4a")
+    samples, reader = read(tmp_path / "film.m4a")
+    assert reader.channels == 8 and samples.shape[1] == 8
+    np.testing.assert_allclose(loudest_frequencies(samples), frequencies, atol=2)
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(samples[4000:12000]), axis=0)), 0.2 / np.sqrt(2), rtol=0.2)
+
+
+def test_the_pipeline_reads_eight_channels(tmp_path):
+    from dse_hf.models.pipeline_audio_to_audio import _decode
+
+    frequencies = surround_sound(tmp_path / "film.m4a")
+    samples, rate = _decode((tmp_path / "film.m4a").read_bytes(), "film.m4a")
+    assert rate == 16000
+    np.testing.assert_array_equal(samples, read(tmp_path / "film.m4a")[0].T)
+    np.testing.assert_allclose(loudest_frequencies(samples.T), frequencies, atol=2)
+
+
 @pytest.mark.parametrize("kind", ["flac", "w64", "aiff", "au", "ogg", "opus", "mp3", "m4a", "mkv", "webm"])
 def test_broken_off_files(tmp_path, kind):
     samples = np.random.default_rng(0).normal(0, 0.1, (4 * 48000, 2)).astype(np.float32)

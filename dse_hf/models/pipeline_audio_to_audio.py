@@ -202,9 +202,10 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
     try:
         with av.open(_Content(content)) as container:
             stream = container.streams.audio[0]
-            resampler = av.AudioResampler(format="fltp")
+            resampler = av.AudioResampler(format="flt")  # packed: PyAV 18 crashes on planes of 8 or more channels
             frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
-            return np.concatenate([frame.to_ndarray() for frame in frames], axis=1), stream.rate
+            samples = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels) for frame in frames]
+            return np.concatenate(samples).T, stream.rate
     except (av.error.FFmpegError, IndexError, ValueError) as error:
         raise ValueError(f"{name}: holds no audio that can be decoded ({error})") from error
 
