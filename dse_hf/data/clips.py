@@ -152,7 +152,7 @@ class ClipCollection:
         if balance > 0:
             groups = list(self.groups.values())
             sizes = np.array([len(group) for group in groups], float) ** (1 - balance)
-            shares = None if balance == 1 else sizes / sizes.sum()
+            shares = None if balance == 1 else sizes / sizes.sum()  # equal shares draw otherwise than none
             group = groups[int(rng.choice(len(groups), p=shares))]
             index, clip = self.usable(group[int(rng.integers(len(group)))], stretch=stretch)
         else:
