@@ -1,12 +1,20 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from dse_hf import WaveUNetConfig
 from dse_hf.augmentation import rms
-from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
+from dse_hf.data import (
+    ClipCollection,
+    DataArguments,
+    SpeechNoiseMixtures,
+    build_training_set,
+    build_validation_set,
+)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +223,31 @@ def test_speakers_are_drawn_as_evenly_as_asked(tmp_path, rng, balance, share):
         )
         alternates = [np.ptp(example["labels"][0]) > 0 for example in examples]
         assert np.mean(alternates) == pytest.approx(expected, abs=0.05)
+
+
+def test_excluded_speakers_do_not_train(tmp_path):
+    """Speaker b's samples alternate in sign, those of the others do not; b still validates."""
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "metadata.csv").write_text("file_name,speaker\n0.flac,a\n1.flac,b\n2.flac,c\n")
+        for index in range(3):
+            soundfile.write(tmp_path / split / f"{index}.flac", 0.5 * np.array([1, (-1) ** index] * 4000), 16000)
+
+    def arguments(*speakers):
+        options = {"clean_share": 1.0, "noise_only_share": 0.0, "speed_and_equalizer": False, "window_seconds": 0.1}
+        return DataArguments(str(tmp_path), str(tmp_path), excluded_speakers=list(speakers), **options)
+
+    def share_of_b(examples):
+        return np.mean([np.ptp(example["labels"][0]) > 0 for example in examples])
+
+    config = WaveUNetConfig(num_layers=2, sources=["foreground", "background"])
+    assert share_of_b(build_training_set(arguments(), config, examples=60)) > 0.1
+    assert share_of_b(build_training_set(arguments("b"), config, examples=60)) == 0
+    assert share_of_b(build_validation_set(replace(arguments("b"), validation_examples=60), config)) > 0.1
+    with pytest.raises(ValueError, match=r"excluded_speakers='d': .* has no such speaker, but a, b, c"):
+        build_training_set(arguments("a", "d"), config)
+    with pytest.raises(ValueError, match=r"excluded_speakers leave nothing of .*: its speakers are a, b, c"):
+        build_training_set(arguments("a", "b", "c"), config)
 
 
 def test_the_synthetic_noises_that_are_named(folder):

@@ -80,6 +80,7 @@ def test_every_argument_has_a_help_text():
         ({"voice_variation_high": 1.0}, "voice_variation_high=1.0: must be above 1"),
         ({"speaker_balance": 1.5}, "speaker_balance=1.5: must be from 0 to 1"),
         ({"speaker_balance": 0.5, "streaming": True}, "speaker_balance=0.5 with streaming"),
+        ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] with streaming"),
         ({"shape": "pair"}, "shape='pair': choose among"),
     ],
 )

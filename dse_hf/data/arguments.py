@@ -124,6 +124,13 @@ class DataArguments:
             "speakers by the square root of their clips. Not with streaming."
         },
     )
+    excluded_speakers: list[str] | str = field(
+        default_factory=list,
+        metadata={
+            "help": "Mixtures: speakers (of a column of that name) that do not train, such as noisy recordings: a "
+            "model learns to keep the noise of its targets. Not with streaming."
+        },
+    )
     noise_variation_share: float = field(
         default=0.0,
         metadata={
@@ -208,5 +215,9 @@ class DataArguments:
             raise ValueError(
                 f"speaker_balance={self.speaker_balance} with streaming: clips come as they come; give one of them"
             )
+        if isinstance(self.excluded_speakers, str):  # one name in a recipe
+            self.excluded_speakers = [self.excluded_speakers]
+        if self.streaming and self.excluded_speakers:
+            raise ValueError(f"excluded_speakers={self.excluded_speakers} with streaming: give one of them")
         if self.shape not in ("auto", "pairs", "mixtures", "stems"):
             raise ValueError(f"shape={self.shape!r}: choose among auto, pairs, mixtures, stems")

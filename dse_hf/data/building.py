@@ -50,7 +50,7 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
     Raises:
         ValueError: as `build_training_set`.
     """
-    fixed = replace(arguments, augment=False, clean_share=0.0, noise_only_share=0.0)
+    fixed = replace(arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[])
     specs = validation_specs(arguments)
     return _build(fixed, config, specs, arguments.validation_split, arguments.validation_examples, VALIDATION_SEED)
 
@@ -71,13 +71,20 @@ def _build(
             ClipPool(
                 [
                     ClipCollection(
-                        spec, split, config.sampling_rate, arguments.audio_column, config.channels, arguments.strict
+                        spec,
+                        split,
+                        config.sampling_rate,
+                        arguments.audio_column,
+                        config.channels,
+                        arguments.strict,
+                        arguments.excluded_speakers if name == "speech" else (),
                     )
                     for spec in specs[name]
                 ]
             )
             for name in ("speech", "noise")
         )
+        _check_speakers(arguments, set().union(*(collection.speakers for collection in speech.collections)))
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
     collections = [
@@ -87,6 +94,13 @@ def _build(
     clips = sum(len(collection) for collection in collections)
     logger.info(f"{split}: {clips} clips")
     return ParallelWindows(collections, length, examples or clips, arguments, seed)
+
+
+def _check_speakers(arguments: DataArguments, speakers: set[str]) -> None:
+    for name in arguments.excluded_speakers:
+        if name not in speakers:
+            known = f"no such speaker, but {', '.join(sorted(speakers))}" if speakers else "no column speaker"
+            raise ValueError(f"excluded_speakers={name!r}: {arguments.speech_dataset} has {known}")
 
 
 def _build_streamed(arguments: DataArguments, config, specs, split: str, examples: int | None, seed: int):

@@ -1,6 +1,6 @@
 """Collections of single clips, speech or noise, from which stretches of any length are drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -52,9 +52,12 @@ class ClipCollection:
         audio_column (`str`, *optional*): by default `audio`, or the only column that holds audio.
         channels (`int`, *optional*, defaults to 1): of every clip: mixed down to mono, or repeated.
         strict (`bool`, *optional*): a clip that cannot be used raises `DataError`.
+        excluded_speakers (`Collection[str]`, *optional*): whose clips are left out; names that are not among the
+            dataset's speakers do nothing.
 
     Raises:
-        ValueError: no such dataset, split or column, or an empty split; names those there are.
+        ValueError: no such dataset, split or column, or an empty split; names those there are. Or every clip is of an
+            excluded speaker.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ClipCollection:
         audio_column: str | None = None,
         channels: int = 1,
         strict: bool = False,
+        excluded_speakers: Collection[str] = (),
     ):
         self.spec = DatasetSpec.parse(spec)
         self.dataset = load_split(self.spec, split)
@@ -72,6 +76,14 @@ class ClipCollection:
         if len(self.dataset) == 0:
             raise ValueError(f"split {self.spec.split or split!r} of {self.spec} is empty: name another one")
         self.sampling_rate, self.channels = sampling_rate, channels
+        speakers = [str(name) for name in self.dataset["speaker"]] if "speaker" in self.dataset.column_names else []
+        self.speakers = set(speakers)  # those that are left out, too
+        if self.speakers & set(excluded_speakers):
+            kept = [index for index, speaker in enumerate(speakers) if speaker not in excluded_speakers]
+            if not kept:
+                names = ", ".join(sorted(self.speakers))
+                raise ValueError(f"excluded_speakers leave nothing of {self.spec}: its speakers are {names}")
+            self.dataset = self.dataset.select(kept)
         self.bad_clips = BadClips(str(self.spec), len(self.dataset), strict)
         # Clips that may follow each other: of one speaker, or of one kind of noise.
         column = next((name for name in ("speaker", "kind") if name in self.dataset.column_names), None)
