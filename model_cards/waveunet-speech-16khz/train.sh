@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the twelve stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the thirteen stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -28,3 +28,6 @@ python -m dse_hf.training.run $card/voices.yaml --model waveunet-speech-16khz
 python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-voices $runs-voices --both-polarities
 python -m dse_hf.training.run $card/speakers.yaml --model waveunet-speech-16khz
 python model_cards/embed.py waveunet-speech-16khz $runs-speakers --both-polarities
+python -m dse_hf.training.run $card/targets.yaml --model waveunet-speech-16khz
+# The start counts once in the mean, the last one twice.
+python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-targets $runs-targets --both-polarities
