@@ -66,6 +66,11 @@ def test_every_argument_has_a_help_text():
     assert "--babble_share" in HfArgumentParser(DataArguments).format_help()
 
 
+def test_one_excluded_speaker_or_several():
+    assert DataArguments(excluded_speakers="a").excluded_speakers == ["a"]
+    assert DataArguments(excluded_speakers=["a", 7]).excluded_speakers == ["a", "7"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

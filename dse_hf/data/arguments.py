@@ -215,8 +215,8 @@ class DataArguments:
             raise ValueError(
                 f"speaker_balance={self.speaker_balance} with streaming: clips come as they come; give one of them"
             )
-        if isinstance(self.excluded_speakers, str):  # one name in a recipe
-            self.excluded_speakers = [self.excluded_speakers]
+        names = self.excluded_speakers  # in a recipe: maybe one alone, or numbers
+        self.excluded_speakers = [names] if isinstance(names, str) else [str(name) for name in names]
         if self.streaming and self.excluded_speakers:
             raise ValueError(f"excluded_speakers={self.excluded_speakers} with streaming: give one of them")
         if self.shape not in ("auto", "pairs", "mixtures", "stems"):

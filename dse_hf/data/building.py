@@ -84,7 +84,7 @@ def _build(
             )
             for name in ("speech", "noise")
         )
-        _check_speakers(arguments, set().union(*(collection.speakers for collection in speech.collections)))
+        _check_speakers(arguments.excluded_speakers, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
     collections = [
@@ -96,11 +96,14 @@ def _build(
     return ParallelWindows(collections, length, examples or clips, arguments, seed)
 
 
-def _check_speakers(arguments: DataArguments, speakers: set[str]) -> None:
-    for name in arguments.excluded_speakers:
+def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
+    speakers = set().union(*(collection.speakers for collection in speech))
+    for name in excluded:
         if name not in speakers:
-            known = f"no such speaker, but {', '.join(sorted(speakers))}" if speakers else "no column speaker"
-            raise ValueError(f"excluded_speakers={name!r}: {arguments.speech_dataset} has {known}")
+            datasets = ", ".join(str(collection.spec) for collection in speech)
+            first = ", ".join(sorted(speakers)[:30]) + (" …" if len(speakers) > 30 else "")
+            known = f"but {first}" if speakers else "for there is no column speaker"
+            raise ValueError(f"excluded_speakers={name!r}: no such speaker in {datasets}, {known}")
 
 
 def _build_streamed(arguments: DataArguments, config, specs, split: str, examples: int | None, seed: int):
