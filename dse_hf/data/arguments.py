@@ -127,8 +127,8 @@ class DataArguments:
     excluded_speakers: list[str] | str = field(
         default_factory=list,
         metadata={
-            "help": "Mixtures: speakers (of a column of that name) that do not train, such as noisy recordings: a "
-            "model learns to keep the noise of its targets. Not with streaming."
+            "help": "Mixtures: speakers (of a column of that name) that do not train, such as noisy recordings, "
+            "whose noise a model may learn to keep. Not with streaming."
         },
     )
     noise_variation_share: float = field(

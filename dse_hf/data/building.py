@@ -67,23 +67,12 @@ def _build(
     sources = tuple(config.sources)
     if resolve_shape(arguments) == "mixtures":
         check_mixture_sources(sources)
-        speech, noise = (
-            ClipPool(
-                [
-                    ClipCollection(
-                        spec,
-                        split,
-                        config.sampling_rate,
-                        arguments.audio_column,
-                        config.channels,
-                        arguments.strict,
-                        arguments.excluded_speakers if name == "speech" else (),
-                    )
-                    for spec in specs[name]
-                ]
-            )
-            for name in ("speech", "noise")
-        )
+
+        def pool(name: str, excluded_speakers: Sequence[str] = ()) -> ClipPool:
+            options = (config.sampling_rate, arguments.audio_column, config.channels, arguments.strict)
+            return ClipPool([ClipCollection(spec, split, *options, excluded_speakers) for spec in specs[name]])
+
+        speech, noise = pool("speech", arguments.excluded_speakers), pool("noise")
         _check_speakers(arguments.excluded_speakers, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
