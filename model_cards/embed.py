@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from dse_hf import load_model
@@ -19,6 +20,19 @@ from dse_hf.conversion import feature_extractor_for
 
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "dse_hf" / "pretrained"
+
+
+def save_mean(runs: list, target: Path, dtype: str = "float16", both_polarities: bool = False) -> PreTrainedModel:
+    """Saves a model whose weights are the mean of those of the runs, and whose config is the first one's."""
+    model, *others = (load_model(run, device="cpu", dtype="float32") for run in runs)
+    states = [each.state_dict() for each in (model, *others)]
+    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
+    if both_polarities:
+        model.config.both_polarities = True
+    model.to(getattr(torch, dtype)).save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)  # safetensors gives it to its owner alone
+    feature_extractor_for(model.config).save_pretrained(target)
+    return model
 
 
 def main() -> None:
@@ -34,14 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable_progress_bar()
     target = PRETRAINED / arguments.name
-    model, *others = (load_model(run, device="cpu", dtype="float32") for run in arguments.runs)
-    states = [each.state_dict() for each in (model, *others)]
-    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
-    if arguments.both_polarities:
-        model.config.both_polarities = True
-    model.to(getattr(torch, arguments.dtype)).save_pretrained(target)
-    (target / "model.safetensors").chmod(0o644)  # safetensors gives it to its owner alone
-    feature_extractor_for(model.config).save_pretrained(target)
+    model = save_mean(arguments.runs, target, arguments.dtype, arguments.both_polarities)
     # Inside the package the code is dse_hf's own; a copy of it beside the weights could only fall behind.
     for copy in target.glob("*.py"):
         copy.unlink()

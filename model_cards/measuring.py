@@ -18,13 +18,14 @@ CORPUS = Path(__file__).resolve().parent / "waveunet-speech-16khz" / "corpus.py"
 class Parser(argparse.ArgumentParser):
     """Options of a script, the first of which is the corpus."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str, writes: bool = True):
         super().__init__(
             description=description.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         self.add_argument("corpus", help=f"folder that {CORPUS.parent.name}/{CORPUS.name} made")
         self.add_argument("--split", default="test", help="of the corpus")
-        self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
+        if writes:
+            self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
 
     def add_evaluation(self, output: str, jobs: int = 1) -> None:
         self.add_argument("--output", default=output, help="folder of the results")

@@ -90,3 +90,37 @@ def test_the_embedded_model_is_the_mean_of_the_runs(tmp_path, monkeypatch):
     first, second = (model.state_dict() for model in models)
     for name, weight in embedded.items():
         torch.testing.assert_close(weight, ((first[name] + second[name]) / 2).half().float())
+
+
+def test_the_mean_with_the_best_scores_is_chosen(tmp_path, monkeypatch, capsys):
+    """0.02 of ESTOI are worth 1 dB; the command that is printed embeds the mean that was measured."""
+    monkeypatch.syspath_prepend(CARDS / "waveunet-speech-16khz")
+    choose = script("waveunet-speech-16khz/choose.py")
+    start, run = WaveUNetModel(WaveUNetConfig(**SMALL)), WaveUNetModel(WaveUNetConfig(**SMALL))
+    start.save_pretrained(tmp_path / "start")
+    run.save_pretrained(tmp_path / "run")
+    (tmp_path / "corpus.json").touch()
+    scores = {"si_sdr": 14.0, "pesq": 2.0, "estoi": 0.7, "dnsmos": 2.8}
+    measured = {}
+
+    def measure(systems, clips, arguments):
+        assert arguments.split == "validation"
+        for system in systems:
+            assert system.model.config.both_polarities
+            measured[Path(system.name).name] = system.model.state_dict()
+        better = {"1to2": {"estoi": 0.73}, "1to1": {"si_sdr": 15.0}}
+        names = [system.name for system in systems]
+        return {"models": {name: {"mean": {**scores, **better.get(Path(name).name, {})}} for name in names}}
+
+    monkeypatch.setattr(choose, "measure", measure)
+    monkeypatch.setattr(choose, "markdown_table", lambda results: "")
+    folders = [str(tmp_path / "start"), str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["choose.py", str(tmp_path), *folders, "--output", str(tmp_path / "choice")])
+    choose.main()
+    printed = capsys.readouterr().out.split()
+    assert printed[-5:] == ["waveunet-speech-16khz", folders[0], folders[1], folders[1], "--both-polarities"]
+    assert list(measured) == ["1to0", "1to1", "1to2", "0to1"]
+    first, second = start.state_dict(), run.state_dict()
+    for name, weight in measured["1to2"].items():
+        torch.testing.assert_close(weight, (first[name] + 2 * second[name]) / 3, atol=1e-4, rtol=1e-3)  # float16
+    assert not (tmp_path / "choice" / "mixes").exists()

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Chooses, on the validation split, how much of the weights that a stage started from its result keeps.
+
+    python model_cards/waveunet-speech-16khz/choose.py corpus waveunet-speech-16khz runs/waveunet-speech-16khz-cleaner
+
+measures the stage's weights, the start's and their means, and ends with the command that embeds the best of them: by
+SI-SDR + 3 PESQ + 50 ESTOI + 5 DNSMOS, in which a step of each score is worth about as much as one of the others.
+Needs the extra `dnsmos`.
+"""
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from evaluate import held_out_clips
+
+from dse_hf.evaluation_peers import load_system
+from dse_hf.evaluation_report import markdown_table
+
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from embed import save_mean  # noqa: E402
+from measuring import Parser, measure  # noqa: E402
+
+
+WORTH = {"si_sdr": 1, "pesq": 3, "estoi": 50, "dnsmos": 5}
+MIXES = ((1, 0), (1, 1), (1, 2), (0, 1))  # how often the start and the stage's weights count
+
+
+def best(models: dict) -> str:
+    """The name whose mean scores are worth most."""
+    return max(models, key=lambda name: sum(worth * models[name]["mean"][metric] for metric, worth in WORTH.items()))
+
+
+def main() -> int:
+    parser = Parser(__doc__, writes=False)
+    parser.add_argument("start", help="what the stage started from: embedded name, folder or Hub id")
+    parser.add_argument("run", help="folder that the stage left")
+    parser.add_argument("--per-snr", type=int, default=15, help="clips for each SNR")
+    parser.add_evaluation("evaluation/choice", jobs=2)
+    parser.set_defaults(split="validation")
+    arguments = parser.parse_args()
+    mixes = {}
+    for counts in MIXES:
+        runs = counts[0] * [arguments.start] + counts[1] * [arguments.run]
+        folder = Path(arguments.output, "mixes", "to".join(map(str, counts)))
+        save_mean(runs, folder, both_polarities=True)
+        mixes[str(folder)] = runs
+    clips = partial(held_out_clips, arguments.corpus, arguments.per_snr, arguments.split)
+    results = measure([load_system(folder) for folder in mixes], clips, arguments)
+    print(markdown_table(results))
+    runs = mixes[best({folder: results["models"][folder] for folder in mixes})]
+    shutil.rmtree(Path(arguments.output, "mixes"))
+    print(f"\npython model_cards/embed.py {HERE.name} {' '.join(runs)} --both-polarities")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
