@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the thirteen stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the fourteen stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -31,3 +31,6 @@ python model_cards/embed.py waveunet-speech-16khz $runs-speakers --both-polariti
 python -m dse_hf.training.run $card/targets.yaml --model waveunet-speech-16khz
 # The start counts once in the mean, the last one twice.
 python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-targets $runs-targets --both-polarities
+python -m dse_hf.training.run $card/cleaner.yaml --model waveunet-speech-16khz
+# Chosen by: python $card/choose.py corpus waveunet-speech-16khz $runs-cleaner
+python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-cleaner --both-polarities
