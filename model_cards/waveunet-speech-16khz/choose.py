@@ -4,7 +4,7 @@
     python model_cards/waveunet-speech-16khz/choose.py corpus waveunet-speech-16khz runs/waveunet-speech-16khz-cleaner
 
 measures the stage's weights, the start's and their means, and ends with the command that embeds the best of them: by
-SI-SDR + 3 PESQ + 50 ESTOI + 5 DNSMOS, in which a step of each score is worth about as much as one of the others.
+SI-SDR + 3 PESQ + 50 ESTOI + 5 DNSMOS, in which 1 dB, 0.33 of PESQ, 0.02 of ESTOI and 0.2 of DNSMOS are worth the same.
 Needs the extra `dnsmos`.
 """
 
