@@ -124,3 +124,11 @@ def test_the_mean_with_the_best_scores_is_chosen(tmp_path, monkeypatch, capsys):
     for name, weight in measured["1to2"].items():
         torch.testing.assert_close(weight, (first[name] + 2 * second[name]) / 3, atol=1e-4, rtol=1e-3)  # float16
     assert not (tmp_path / "choice" / "mixes").exists()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(choose, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        choose.main()
+    assert not (tmp_path / "choice" / "mixes").exists()

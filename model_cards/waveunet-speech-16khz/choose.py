@@ -49,10 +49,12 @@ def main() -> int:
         save_mean(runs, folder, both_polarities=True)
         mixes[str(folder)] = runs
     clips = partial(held_out_clips, arguments.corpus, arguments.per_snr, arguments.split)
-    results = measure([load_system(folder) for folder in mixes], clips, arguments)
+    try:
+        results = measure([load_system(folder) for folder in mixes], clips, arguments)
+    finally:
+        shutil.rmtree(Path(arguments.output, "mixes"))
     print(markdown_table(results))
     runs = mixes[best({folder: results["models"][folder] for folder in mixes})]
-    shutil.rmtree(Path(arguments.output, "mixes"))
     print(f"\npython model_cards/embed.py {HERE.name} {' '.join(runs)} --both-polarities")
     return 0
 
