@@ -25,6 +25,7 @@ MODEL_FILES = {
     "model.safetensors",
     "modeling_separation.py",
     "modeling_waveunet.py",
+    "modeling_waveunet_blocks.py",
     "modeling_waveunet_fast.py",
     "modeling_waveunet_stream.py",
     "pipeline_audio_to_audio.py",

@@ -183,8 +183,7 @@ class SeparationMixin:
                 f"the model gives NaN or infinity for a waveform of peak {waveform.abs().max():.3g}: bring it to "
                 "full scale ±1, or load the model with dtype float32"
             )
-        if waveform.dim() == 2:
-            sources = sources[0]
+        sources = sources if waveform.dim() == 3 else sources[0]
         return dict(zip(self.config.sources, sources.unbind(dim=-3)))
 
     def separation_stream(self, tile_length: int | None = None) -> SeparationStream:
@@ -208,9 +207,8 @@ class SeparationMixin:
         training = self.training
         self.eval()
         try:
-            outputs = [
-                self.separate_window(part.to(self.device))[..., kept : kept + length] for part in rows.split(at_once)
-            ]
+            parts = (part.to(self.device) for part in rows.split(at_once))
+            outputs = [self.separate_window(part)[..., kept : kept + length] for part in parts]
         finally:
             self.train(training)
         sources = torch.cat(outputs).to(mixture.device, mixture.dtype)
