@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the fifteen stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the sixteen stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -38,3 +38,6 @@ python $card/widen.py waveunet-speech-16khz $runs-wider30 --channel-growth 30
 python -m dse_hf.training.run $card/wide.yaml --model $runs-wider30
 # Chosen by: python $card/choose.py corpus $runs-wider30 $runs-wide
 python model_cards/embed.py waveunet-speech-16khz $runs-wider30 $runs-wide --both-polarities
+python -m dse_hf.training.run $card/spectra.yaml --model waveunet-speech-16khz
+# Chosen by: python $card/choose.py corpus waveunet-speech-16khz $runs-spectra
+python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-spectra --both-polarities
