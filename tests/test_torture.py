@@ -1,5 +1,9 @@
 """Some cases of each quick trial of `python -m tests.torture`, and the runner itself."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.torture import all_trials
@@ -22,3 +26,24 @@ def test_refusal_is_one_readable_line():
             refusal(ValueError(message))
     with pytest.raises(KeyError):
         refusal(KeyError("foreground"))
+
+
+KILLED_WITH_THE_LOCK = """
+import os, signal
+from tqdm.auto import tqdm
+from tests.torture.worker import unshare_progress_lock
+
+unshare_progress_lock()
+list(tqdm(range(2)))
+child = os.fork()
+if child == 0:
+    tqdm.get_lock().acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+os.waitpid(child, 0)
+list(tqdm(range(2)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the trials that kill processes fork them")
+def test_a_process_killed_while_it_prints_progress_blocks_no_other():
+    subprocess.run([sys.executable, "-c", KILLED_WITH_THE_LOCK], timeout=120, check=True, capture_output=True)

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 import zlib
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from . import all_trials
 from .trials import REFUSED, RIGHT, Case, Failure, Trial
@@ -71,7 +73,13 @@ def _status(field: str) -> int:
     raise KeyError(field)
 
 
+def unshare_progress_lock() -> None:
+    """Progress bars get a lock of this process: theirs is shared with forked ones, and lost with a killed one."""
+    tqdm.set_lock(threading.RLock())
+
+
 if __name__ == "__main__":
+    unshare_progress_lock()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)  # asked for where a case hangs
