@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT, butter, oaconvolve, sosfilt
+from scipy.fft import irfft, rfft
+from scipy.signal import butter, oaconvolve, sosfilt
 from scipy.signal.windows import hann
 
 
@@ -80,32 +81,47 @@ class RandomFormants:
 
     def __init__(self, sampling_rate: int, most: float = 1.2):
         self.most = most
-        size = 2 * round(0.016 * sampling_rate)
-        self.transform = ShortTimeFFT(hann(size, sym=False), size // 4, sampling_rate, mfft=size)
+        self.size = 4 * round(0.008 * sampling_rate)
+        self.hop = self.size // 4
+        self.window = hann(self.size, sym=False).astype(np.float32)
         self.quefrencies = round(0.0015 * sampling_rate)  # shorter than the period of a high voice
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         factor = np.exp(rng.uniform(-1, 1) * np.log(self.most))
-        length = waveform.shape[-1]
-        if length < self.transform.m_num:
+        if waveform.shape[-1] < self.size:
             return waveform
-        spectrum = self.transform.stft(waveform)  # (C, F, frames)
+        spectrum = self._spectrum(waveform)  # (…, frames, F)
         envelope = self._log_envelope(np.mean(np.abs(spectrum) ** 2, axis=tuple(range(spectrum.ndim - 2))))
-        bins = np.arange(len(envelope))
+        bins = np.arange(envelope.shape[-1])
         stretched = np.clip(bins / factor, 0, len(bins) - 1)
         below = np.minimum(stretched.astype(int), len(bins) - 2)
-        between = (stretched - below)[:, None]
-        moved = (1 - between) * envelope[below] + between * envelope[below + 1]
-        voice = self.transform.istft(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), k1=length)
+        between = (stretched - below).astype(np.float32)
+        moved = (1 - between) * envelope[:, below] + between * envelope[:, below + 1]
+        voice = self._waveform(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), waveform.shape[-1])
         level = rms(voice)
         return (voice * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
 
+    def _spectrum(self, waveform: Waveform) -> np.ndarray:
+        """(…, T) → (…, frames, F), with three frames over every end, so that four cover each sample."""
+        edge = self.size - self.hop
+        edges = [(0, 0)] * (waveform.ndim - 1) + [(edge, edge + -waveform.shape[-1] % self.hop)]
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, edges), self.size, axis=-1)
+        return rfft(frames[..., :: self.hop, :] * self.window)
+
+    def _waveform(self, spectrum: np.ndarray, length: int) -> Waveform:
+        """(…, frames, F) → (…, length)."""
+        # Squares of four Hann windows, a quarter of their length apart, sum to 1.5.
+        frames = irfft(spectrum) * (self.window / 1.5)
+        quarters = frames.reshape(*frames.shape[:-1], 4, self.hop)
+        blocks = sum(quarters[..., 3 - shift : quarters.shape[-3] - shift, shift, :] for shift in range(4))
+        return blocks.reshape(*blocks.shape[:-2], -1)[..., :length]
+
     def _log_envelope(self, power: Waveform) -> Waveform:
-        """Power (F, frames) → logarithm of the smooth amplitude, of the same shape."""
-        floor = 1e-6 * power.max(axis=0) + 1e-12
-        cepstrum = np.fft.irfft(np.log(power + floor) / 2, axis=0)
-        cepstrum[self.quefrencies + 1 : -self.quefrencies] = 0
-        return np.fft.rfft(cepstrum, axis=0).real
+        """Power (frames, F) → logarithm of the smooth amplitude, of the same shape."""
+        floor = 1e-6 * power.max(axis=-1, keepdims=True) + 1e-12
+        cepstrum = irfft(np.log(power + floor) / 2)
+        cepstrum[:, self.quefrencies + 1 : -self.quefrencies] = 0
+        return rfft(cepstrum).real
 
 
 class RandomGain:

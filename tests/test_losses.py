@@ -65,6 +65,21 @@ def test_a_batch_costs_the_mean_of_its_parts(name, sources):
     torch.testing.assert_close(of(loss, estimates, labels), torch.stack(parts).mean())
 
 
+@pytest.mark.parametrize("name", ["stoi", "estoi", "pesq"])
+def test_signals_with_pauses_count_as_much_in_a_batch_as_alone(name, sources):
+    # Their audible frames are of different number, and of one too few to count.
+    estimates, labels = (part[:, :1] for part in sources)
+    for signal, audible in enumerate((7000, 8000, 6000)):
+        labels[signal, ..., 500 : 8000 - audible + 500] = 0
+    labels = torch.cat([labels, torch.zeros_like(labels[:1])])
+    estimates = torch.cat([labels[:3] + 0.3 * estimates, estimates[:1]]).requires_grad_()
+    loss = LOSSES[name]()
+    whole = of(loss, estimates, labels)
+    parts = torch.stack([of(loss, estimates[i : i + 1], labels[i : i + 1]) for i in range(3)]).mean()
+    torch.testing.assert_close(whole, parts)
+    torch.testing.assert_close(*(torch.autograd.grad(value, estimates)[0] for value in (whole, parts)))
+
+
 def test_mixture_snr_is_the_formula():
     labels = torch.stack([torch.ones(1, 1, 100), torch.ones(1, 1, 100)], dim=1)  # the mixture is 2 everywhere
     expected = 10 * torch.log10(torch.tensor(0.04 / 4 + 1e-3))

@@ -128,9 +128,20 @@ class STOILoss(nn.Module):
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         estimates, labels = (self._frames(signal.flatten(0, -2)) for signal in (estimates, labels))
-        scores = [self._score(*pair) for pair in zip(estimates, labels)]
-        scores = [score for score in scores if score is not None]
-        return -torch.stack(scores).mean() if scores else 0 * estimates.sum()
+        if labels.shape[1] < self.SEGMENT:
+            return 0 * estimates.sum()
+        energy = labels.square().sum(dim=-1)  # (N, frames)
+        loudest = energy.amax(dim=-1, keepdim=True)
+        audible = energy > loudest * 10 ** (-self.DYNAMIC_RANGE_DB / 10) + 1e-7
+        # All signals at once: the audible frames come first, in order, and segments that reach beyond do not count.
+        most = max(int(audible.sum(dim=-1).max()), self.SEGMENT)
+        order = torch.argsort(~audible, dim=-1, stable=True)[:, :most, None].expand(-1, -1, self.frame_length)
+        estimates, labels = (self._segments(frames.gather(1, order)) for frames in (estimates, labels))
+        scores = self._extended(estimates, labels) if self.extended else self._plain(estimates, labels)  # (N, S)
+        segments = audible.sum(dim=-1) - self.SEGMENT + 1  # of every signal
+        counts = torch.arange(scores.shape[1], device=scores.device) < segments[:, None]
+        scores = (scores * counts).sum(dim=-1) / segments.clamp_min(1)
+        return -scores.sum() / (segments > 0).sum().clamp_min(1)
 
     def _frames(self, signals: Tensor) -> Tensor:
         """(N, T) → (N, frames, frame length), with a Hann window."""
@@ -138,28 +149,20 @@ class STOILoss(nn.Module):
         frames = signals.unfold(-1, self.frame_length, self.frame_length // 2)
         return frames * torch.hann_window(self.frame_length, device=signals.device)
 
-    def _score(self, estimate: Tensor, label: Tensor) -> Tensor | None:
-        energy = label.square().sum(dim=-1)
-        audible = energy > energy.max() * 10 ** (-self.DYNAMIC_RANGE_DB / 10) + 1e-7
-        if audible.sum() < self.SEGMENT:
-            return None
-        estimate, label = self._segments(estimate[audible]), self._segments(label[audible])
-        return self._extended(estimate, label) if self.extended else self._plain(estimate, label)
-
     def _segments(self, frames: Tensor) -> Tensor:
-        """(frames, frame length) → band amplitudes of all stretches of 30 frames, (S, 15, 30)."""
+        """(N, frames, frame length) → band amplitudes of all stretches of 30 frames, (N, S, 15, 30)."""
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(dim=-1)
-        amplitudes = (power @ self.bands.T.to(power.device) + 1e-8).sqrt()  # (frames, 15)
-        return amplitudes.unfold(0, self.SEGMENT, 1)
+        amplitudes = (power @ self.bands.T + 1e-8).sqrt()  # (N, frames, 15)
+        return amplitudes.unfold(1, self.SEGMENT, 1)
 
     def _plain(self, estimates: Tensor, labels: Tensor) -> Tensor:
         gain = labels.norm(dim=-1, keepdim=True) / estimates.norm(dim=-1, keepdim=True)
         ceiling = labels * (1 + 10 ** (-self.LOWEST_SDR_DB / 20))
-        return _correlation(torch.minimum(estimates * gain, ceiling), labels, dim=-1).mean()
+        return _correlation(torch.minimum(estimates * gain, ceiling), labels, dim=-1).mean(dim=-1)
 
     def _extended(self, estimates: Tensor, labels: Tensor) -> Tensor:
         estimates, labels = (_standardize(signal, dim=-1) for signal in (estimates, labels))
-        return _correlation(estimates, labels, dim=-2).mean()
+        return _correlation(estimates, labels, dim=-2).mean(dim=-1)
 
 
 def _standardize(values: Tensor, dim: int) -> Tensor:

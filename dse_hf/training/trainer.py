@@ -53,7 +53,8 @@ class SeparationTrainer(Trainer):
         config = self.model.config
         self.is_spectral = hasattr(config, "n_fft")
         if not self.is_spectral:
-            self.loss = WeightedLoss(self.args.losses, config.sources, config.sampling_rate)
+            loss = WeightedLoss(self.args.losses, config.sources, config.sampling_rate)
+            self.loss = loss.to(self.args.device)
         elif self.args.losses != ["mse"]:
             raise ValueError(f"losses={self.args.losses}: a {config.model_type} has its own loss; leave them out")
 
