@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the sixteen stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the seventeen stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -41,3 +41,9 @@ python model_cards/embed.py waveunet-speech-16khz $runs-wider30 $runs-wide --bot
 python -m dse_hf.training.run $card/spectra.yaml --model waveunet-speech-16khz
 # Chosen by: python $card/choose.py corpus waveunet-speech-16khz $runs-spectra
 python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-spectra --both-polarities
+# On a GPU it takes minutes; without one, some eight hours.
+processor=$(python -c 'import torch; print("" if torch.cuda.is_available() else "--use_cpu")')
+python -m dse_hf.training.run $card/batches.yaml --model waveunet-speech-16khz $processor
+# The start counts once in the mean, the last one twice; chosen by:
+# python $card/choose.py corpus waveunet-speech-16khz $runs-batches
+python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-batches $runs-batches --both-polarities
