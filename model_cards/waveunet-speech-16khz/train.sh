@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, the seventeen stages, the embedded folder.
+# Makes the model again, from the Debian packages on: the corpus, the eighteen stages, the embedded folder.
 #   sh model_cards/waveunet-speech-16khz/train.sh
 set -eu
 card=model_cards/waveunet-speech-16khz
@@ -47,3 +47,9 @@ python -m dse_hf.training.run $card/batches.yaml --model waveunet-speech-16khz $
 # The start counts once in the mean, the last one twice; chosen by:
 # python $card/choose.py corpus waveunet-speech-16khz $runs-batches
 python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz $runs-batches $runs-batches --both-polarities
+# Two runs from the same start, which counts twice in the mean with both; chosen by:
+# python $card/choose.py corpus waveunet-speech-16khz $runs-suppression $runs-variety
+python -m dse_hf.training.run $card/suppression.yaml --model waveunet-speech-16khz $processor
+python -m dse_hf.training.run $card/variety.yaml --model waveunet-speech-16khz $processor
+python model_cards/embed.py waveunet-speech-16khz waveunet-speech-16khz waveunet-speech-16khz \
+    $runs-suppression $runs-variety --both-polarities
