@@ -1,13 +1,16 @@
 """The scripts of `model_cards/` that make embedded models of trained ones."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+from dse_hf.data import Clip
 from dse_hf.models.modeling_separation import center_crop
 
 
@@ -136,3 +139,32 @@ def test_the_mean_with_the_best_scores_is_chosen(tmp_path, monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         choose.main()
     assert not (tmp_path / "choice" / "mixes").exists()
+
+
+def test_the_dialogue_card_plays_the_best_a_middling_and_the_worst_clip(tmp_path, monkeypatch):
+    """By the mean improvement of the three sources, with SI-SDR before and after."""
+    monkeypatch.syspath_prepend(CARDS / "waveunet-dialogue-16khz")
+    sounds = script("waveunet-dialogue-16khz/sounds.py")
+    gains = {"a": (9, 0, 0), "b": (1, 1, 2), "c": (-3, 2, 4)}  # 3.0, 1.3 and 1.0 dB
+    records = [
+        {
+            "name": name,
+            "scores": {s: {"si_sdr": 5.0, "si_sdr_improvement": gain} for s, gain in zip(sounds.SOURCES, each)},
+        }
+        for name, each in gains.items()
+    ]
+    sources = np.random.default_rng(0).uniform(-0.1, 0.1, (3, 1, 4000)).astype(np.float32)
+    clips = {name: Clip(name, sources.sum(axis=0), sources) for name in gains}
+
+    class Model:
+        def separate(self, mixture, sampling_rate):
+            return dict(zip(sounds.SOURCES, torch.from_numpy(sources)))
+
+    lines = sounds.rows(records[::-1], clips, Model(), tmp_path)
+    assert [line.split(" | ")[:3] for line in lines[::3]] == [
+        ["| best: a", "dialogue", "-4.0, 5.0 dB"],
+        ["| median: b", "dialogue", "4.0, 5.0 dB"],
+        ["| worst: c", "dialogue", "8.0, 5.0 dB"],
+    ]
+    played = [name for line in lines for name in re.findall(r'src="example/held_out/([^"]+)"', line)]
+    assert len(played) == 21 and {path.name for path in tmp_path.iterdir()} == set(played)
