@@ -232,6 +232,14 @@ class TestTrainersOptions:
         plain, half = logged(tmp_path / "plain"), logged(tmp_path / "bf16")
         assert half == pytest.approx(plain, rel=0.05) and half != plain
 
+    @pytest.mark.parametrize(
+        ("capability", "bf16"), [("AVX2", True), ("AVX2", False), ("AVX512", True), ("DEFAULT", True)]
+    )
+    def test_slow_bfloat16_is_told(self, corpus, tmp_path, monkeypatch, caplog, capability, bf16):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        run(corpus, tmp_path / "run", max_steps=1, eval_clips=0, bf16=bf16)
+        assert ("add --bf16 false" in caplog.text) == (capability == "AVX2" and bf16)
+
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     @pytest.mark.parametrize("options", [{}, {"bf16": True}], ids=["float32", "bf16"])
     def test_a_gpu_learns_the_same(self, corpus, tmp_path, options):
