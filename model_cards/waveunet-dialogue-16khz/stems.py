@@ -9,7 +9,6 @@ minutes of recordings that they are made of.
 """
 
 import argparse
-import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ SECONDS = 3.0
 MIXTURES = {"train": 12000, "validation": 160}
 
 
-def write(corpus: Path, folder: Path, jobs: int) -> None:
+def write(corpus: Path, folder: Path, jobs: int | None) -> None:
     for number, (split, count) in enumerate(MIXTURES.items()):
         mixer = Mixer(read_sources(corpus, split))
         with ProcessPoolExecutor(jobs) as pool:
@@ -59,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, help="folder that corpus.py of waveunet-speech-16khz made")
     parser.add_argument("folder", type=Path, help="where the stems go")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that write them")
+    parser.add_argument("--jobs", type=int, help="processes that write them; default: one for each processor")
     arguments = parser.parse_args()
     if not (arguments.corpus / "corpus.json").exists():
         script = Path(__file__).parent.parent / "waveunet-speech-16khz" / "corpus.py"
