@@ -219,8 +219,18 @@ def test_what_the_microphone_hears_is_separated(url, playwright):
     page.locator("#input").get_by_role("button", name="Record audio").click(timeout=WAIT)
     page.locator("#input .record-button").click(timeout=WAIT)
     page.wait_for_timeout(2500)
-    page.locator("#input .stop-button").click()
+    # On a slow line the recording shows before the server has it.
+    held = []
+    page.route("**/upload*", lambda route: held.append(route))
+    with page.expect_request("**/upload*", timeout=WAIT):
+        page.locator("#input .stop-button").click()
     page.locator("#input").get_by_role("button", name="Trim audio to selection").wait_for(timeout=WAIT)
+    press(page, "#separate-button")
+    toast = page.locator("[data-testid=toast-body]")
+    toast.wait_for(timeout=WAIT)
+    assert "on its way" in toast.inner_text()
+    with page.expect_response("**/audio.wav", timeout=WAIT):  # the player asks for what the server has
+        held[0].continue_()
     press(page, "#separate-button")
     page.locator("#results .pictures img").nth(2).wait_for(timeout=WAIT)
     levels = [line.split("\t") for line in page.locator("#results").inner_text().splitlines() if "\t" in line]

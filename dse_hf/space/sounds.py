@@ -75,7 +75,11 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
 def check_sound(path: str | None, max_seconds: float) -> None:
     """Refuses what would be too much work, before it starts."""
     if path is None:
-        raise ValueError("No sound yet: upload a file, record one, or click on an example.")
+        # A recording shows in the browser before it has reached the server.
+        raise ValueError(
+            "No sound yet: upload a file, record one, or click on an example. "
+            "A recording just made may still be on its way: press again in a moment."
+        )
     size = Path(path).stat().st_size
     if size > MAX_MEGABYTES * 1e6:
         raise ValueError(f"{Path(path).name}: {size / 1e6:.0f} MB; give at most {MAX_MEGABYTES} MB")
