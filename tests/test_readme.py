@@ -25,6 +25,9 @@ def blocks(path: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+# Options that are added for time alone.
+QUICKER = {"dse-hf evaluate": " --limit 2", "dse-hf train --model": " --validation_examples 8"}
+
 CASES = [
     pytest.param(language, code, id=f"{path.parent.name}-{number}-{code.split()[0]}")
     for path in (ROOT / "README.md", CARD / "README.md")
@@ -62,7 +65,8 @@ def test_the_command_works(language, code, desk):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     folder = desk
     if language == "bash":
-        command = ["bash", "-euc", code]
+        options = "".join(options for start, options in QUICKER.items() if code.startswith(start))
+        command = ["bash", "-euc", code.rstrip() + options]
         if code.startswith("make"):
             folder, environment = ROOT, {**environment, "MAKEFLAGS": ""}
     else:

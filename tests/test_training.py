@@ -120,7 +120,7 @@ class TestRun:
         assert measured == pytest.approx(torch.stack(expected).mean().item(), abs=0.02)
 
     def test_perceptual_scores_on_request(self, corpus, tmp_path):
-        run(corpus, tmp_path / "run", eval_perceptual=True, max_steps=1)
+        run(corpus, tmp_path / "run", eval_perceptual=True, max_steps=1, eval_clips=1)
         metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
         assert 0 < metrics["eval_stoi"] <= 1 and 1 <= metrics["eval_pesq"] <= 4.65
         assert "eval_background_pesq" not in metrics  # a score of speech
@@ -416,6 +416,7 @@ class TestArguments:
         )
         _, data, training = parse_arguments([str(path), "--snr_low", "1.5"])
         assert (data.snr_low, training.learning_rate, training.losses) == (1.5, 1e-3, ["l1", "mse:2"])
+        assert training.dataloader_pin_memory == torch.cuda.is_available()
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -113,6 +113,8 @@ class SeparationTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"hub_strategy={self.hub_strategy.value!r}: give end or every_save; checkpoints hold pickles"
             )
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # for GPUs; elsewhere PyTorch warns of it
 
 
 def parse_arguments(
