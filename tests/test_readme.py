@@ -26,7 +26,10 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 # Options that are added for time alone.
-QUICKER = {"dse-hf evaluate": " --limit 2", "dse-hf train --model": " --validation_examples 8"}
+QUICKER = {
+    "dse-hf evaluate": " --limit 2",
+    "dse-hf train --model": " --validation_examples 2 --per_device_train_batch_size 2",
+}
 
 CASES = [
     pytest.param(language, code, id=f"{path.parent.name}-{number}-{code.split()[0]}")
