@@ -84,7 +84,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
 
 
 def warn_of_slow_bfloat16(arguments: SeparationTrainingArguments) -> None:
-    """Without AVX-512 torch emulates bfloat16 value by value: 8 times as slow for convolutions, worse for matrices."""
+    """Without AVX-512 torch emulates bfloat16 value by value."""
     if arguments.bf16 and arguments.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         logger.warning("bf16: this processor lacks AVX-512, and is many times slower with it; add --bf16 false")
 
