@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dse_hf import DAEModel, DVAEModel, WaveUNetConfig, WaveUNetModel
 from dse_hf.training.arguments import ModelArguments, parse_arguments
+from dse_hf.training.remixing import exchange_backgrounds
 from dse_hf.training.run import build_model, main
 from dse_hf.training.trainer import last_complete_checkpoint
 
@@ -295,6 +296,66 @@ class TestTrainersOptions:
         assert {tag.removesuffix("/audio_summary") for tag in tags["audio"]} == {f"clip 0/{name}" for name in sounds}
         assert tags["images"] == ["clip 0"]
         assert accumulator.Audio("clip 0/mixture")[0].sample_rate == RATE
+
+
+class TestBackgroundExchanges:
+    def sources(self):
+        """Six mixtures of SNRs and levels apart; the first has no background, the second no foreground."""
+        labels = 0.05 * torch.randn(6, 2, 2, 4000, generator=torch.Generator().manual_seed(0))
+        labels[:, 1] *= 10 ** (-torch.linspace(-9, 9, 6)[:, None, None] / 20)
+        labels[0, 1] = labels[1, 0] = 0
+        return labels * torch.linspace(0.1, 2, 6)[:, None, None, None]
+
+    def test_every_mixture_has_another_background_as_loud(self):
+        labels = self.sources()
+        made = exchange_backgrounds(labels, 3)
+        assert made.shape == (24, 2, 2, 4000) and torch.equal(made[:6], labels)
+        copies = made[6:].view(3, 6, 2, 8000)
+        torch.testing.assert_close(copies[:, :, 0], labels[:, 0].flatten(1).expand(3, 6, 8000))
+        backgrounds, own = copies[:, 1:, 1], labels[1:, 1].flatten(1)
+        assert (copies[:, 0, 1] == 0).all()  # what was clean stays clean
+        torch.testing.assert_close(backgrounds.norm(dim=-1), own.norm(dim=-1).expand(3, 5))
+        likeness = torch.nn.functional.normalize(backgrounds, dim=-1) @ torch.nn.functional.normalize(own, dim=-1).T
+        found = likeness.argmax(dim=-1)  # of which row each is, (3, 5)
+        assert likeness.amax(dim=-1).min() > 0.99
+        assert all(sorted(rows) == [0, 1, 2, 3, 4] for rows in found.tolist())
+        pairs = [{row, *column} for row, column in enumerate(found.T.tolist())]
+        assert all(len(pair) == 4 for pair in pairs)  # its own, and three others
+
+    def test_nothing_clips(self):
+        labels = self.sources()
+        labels[2, 0, :, 100] = 0.9
+        labels[3, 1, :, 100] = 0.5
+        made = exchange_backgrounds(labels, 4)
+        assert made.sum(dim=1).abs().max() < 1
+        assert made[6:].sum(dim=1).abs().amax() == pytest.approx(0.99)
+
+    @pytest.mark.parametrize(("rows", "copies"), [([0], 0), ([0, 2], 0), ([0, 2, 3], 1)])
+    def test_no_more_than_there_are_backgrounds(self, rows, copies):
+        assert len(exchange_backgrounds(self.sources()[rows], 5)) == len(rows) * (1 + copies)
+
+    def test_training_takes_them_and_evaluation_does_not(self, corpus, tmp_path, monkeypatch):
+        common = {"max_steps": 2, "optim": "sgd", "per_device_train_batch_size": 4, "logging_steps": 1}
+        sizes = []
+        forward = WaveUNetModel.forward
+
+        def seen(model, input_values, **kwargs):
+            sizes.append((model.training, len(input_values)))
+            return forward(model, input_values, **kwargs)
+
+        monkeypatch.setattr(WaveUNetModel, "forward", seen)
+        run(corpus, tmp_path / "plain", **common)
+        plain, sizes[:] = list(sizes), []
+        run(corpus, tmp_path / "exchanged", background_exchanges=2, **common)
+        assert [size for trains, size in plain if trains] == [4, 4]
+        assert [size for trains, size in sizes if trains] == [12, 12]
+        assert [size for trains, size in sizes if not trains] == [size for trains, size in plain if not trains]
+        assert logged(tmp_path / "plain") != logged(tmp_path / "exchanged")
+
+    def test_more_than_the_batch_has_is_refused(self, corpus, tmp_path, capsys):
+        path = write_recipe(corpus, tmp_path / "out", background_exchanges=2)
+        assert main([str(path)]) == 1
+        assert "background_exchanges=2: a batch of 2 has 1" in capsys.readouterr().err
 
 
 class TestCheckpoints:

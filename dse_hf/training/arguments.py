@@ -28,6 +28,7 @@ COMMON_OPTIONS = [
     "warmup_steps",
     "weight_decay",
     "muon",
+    "background_exchanges",
     "max_grad_norm",
     "bf16",
     "fp16",
@@ -88,6 +89,13 @@ class SeparationTrainingArguments(TrainingArguments):
         default=False,
         metadata={"help": "Muon in place of AdamW for kernels and matrices; learning rates are as for AdamW."},
     )
+    background_exchanges: int = field(
+        default=0,
+        metadata={
+            "help": "Copies of every batch whose mixtures exchange their backgrounds, made on the GPU: for one that "
+            "learns faster than the processors load. 2 makes batches three times as large."
+        },
+    )
     eval_clips: int = field(
         default=32, metadata={"help": "Whole clips that every evaluation separates and scores; 0 for none."}
     )
@@ -112,6 +120,11 @@ class SeparationTrainingArguments(TrainingArguments):
         if self.hub_strategy not in (HubStrategy.END, HubStrategy.EVERY_SAVE):
             raise ValueError(
                 f"hub_strategy={self.hub_strategy.value!r}: give end or every_save; checkpoints hold pickles"
+            )
+        if not 0 <= self.background_exchanges < self.per_device_train_batch_size:
+            raise ValueError(
+                f"background_exchanges={self.background_exchanges}: a batch of {self.per_device_train_batch_size} has "
+                f"{self.per_device_train_batch_size - 1} other backgrounds for each mixture; give 0 up to that"
             )
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # for GPUs; elsewhere PyTorch warns of it
