@@ -27,6 +27,7 @@ MODEL_FILES = {
     "modeling_waveunet.py",
     "modeling_waveunet_blocks.py",
     "modeling_waveunet_fast.py",
+    "modeling_waveunet_gpu.py",
     "modeling_waveunet_stream.py",
     "pipeline_audio_to_audio.py",
     "preprocessor_config.json",

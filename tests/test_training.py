@@ -298,6 +298,20 @@ class TestTrainersOptions:
         assert accumulator.Audio("clip 0/mixture")[0].sample_rate == RATE
 
 
+    @pytest.mark.parametrize("deterministic", [False, True])
+    def test_cudnn_searches_for_kernels_while_training_only(self, corpus, tmp_path, monkeypatch, deterministic):
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+        found, forward = [], WaveUNetModel.forward
+
+        def seen(model, input_values, **kwargs):
+            found.append((model.training, torch.backends.cudnn.benchmark))
+            return forward(model, input_values, **kwargs)
+
+        monkeypatch.setattr(WaveUNetModel, "forward", seen)
+        run(corpus, tmp_path / "run", max_steps=2, eval_clips=0)
+        assert set(found) == {(True, not deterministic), (False, False)} and not torch.backends.cudnn.benchmark
+
+
 class TestBackgroundExchanges:
     def sources(self):
         """Six mixtures of SNRs and levels apart; the first has no background, the second no foreground."""

@@ -12,6 +12,7 @@ from dse_hf.models import modeling_waveunet_fast, modeling_waveunet_stream
 from dse_hf.models.configuration_waveunet import PAPER_VARIANTS
 from dse_hf.models.modeling_separation import SeparationStream
 from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution, predict_sources_fast
+from dse_hf.models.modeling_waveunet_gpu import predict_sources_aligned
 from dse_hf.models.modeling_waveunet_stream import FastWaveUNet, WaveUNetStream
 
 
@@ -44,12 +45,13 @@ def test_the_same_samples_as_the_plain_network(fields, output_length):
     with torch.no_grad():
         without = predict_sources_fast(model.network, mixture)
     tolerance = 5e-6 * plain.abs().max().item()
-    torch.testing.assert_close(with_gradients, plain, rtol=0, atol=tolerance)
-    torch.testing.assert_close(without, plain, rtol=0, atol=tolerance)
+    for found in (with_gradients, without, predict_sources_aligned(model.network, mixture)):
+        torch.testing.assert_close(found, plain, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("arrangement", [predict_sources_fast, predict_sources_aligned])
 @pytest.mark.parametrize("fields", CASES[:4], ids=lambda fields: "-".join(map(str, fields.values())))
-def test_the_same_gradients_as_the_plain_network(fields):
+def test_the_same_gradients_as_the_plain_network(fields, arrangement):
     model = random_model(**fields)
     mixture = torch.rand(2, 1, model.config.input_length_for(30)) * 2 - 1
 
@@ -59,9 +61,31 @@ def test_the_same_gradients_as_the_plain_network(fields):
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     plain = gradients(model.network.predict_sources)
-    fast = gradients(lambda mixture: predict_sources_fast(model.network, mixture))
+    fast = gradients(lambda mixture: arrangement(model.network, mixture))
     for ours, theirs in zip(fast, plain):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * theirs.abs().max().item() + 1e-7)
+
+
+@pytest.mark.parametrize("growth", [4, 8])  # filled up, and full as it is
+@pytest.mark.parametrize("output", ["difference", "direct"])
+def test_filled_channels_change_nothing(growth, output):
+    model = random_model(channel_growth=growth, output=output, sources=["a", "b", "c"], padding="same")
+    mixture = torch.rand(2, 1, 1025) * 2 - 1
+    plain = model.network.predict_sources(mixture)
+    torch.testing.assert_close(predict_sources_aligned(model.network, mixture), plain, rtol=0, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = predict_sources_aligned(model.network, mixture).float()
+    assert 10 * torch.log10(plain.square().sum() / (plain - rough).square().sum()) > 25
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("fields", CASES[:4], ids=lambda fields: "-".join(map(str, fields.values())))
+def test_a_gpu_gives_the_processors_samples(fields):
+    model = random_model(**fields).train()
+    mixture = torch.rand(2, 1, model.config.input_length_for(300)) * 2 - 1
+    expected = model(mixture).sources
+    found = model.to("cuda")(mixture.to("cuda")).sources.cpu()
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3 * expected.abs().max().item())  # TF32
 
 
 def test_half_precision_is_near():

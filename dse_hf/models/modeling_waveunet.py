@@ -18,6 +18,7 @@ from .modeling_waveunet_blocks import (
     stack_channels,
 )
 from .modeling_waveunet_fast import predict_sources_fast
+from .modeling_waveunet_gpu import predict_sources_aligned
 from .modeling_waveunet_stream import WaveUNetStream
 
 
@@ -245,7 +246,7 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         return (sources - self._predict_sources(-mixture)) / 2
 
     def _predict_sources(self, mixture: Tensor) -> Tensor:
-        # The fast arrangement is for processors; it does not go through the blocks that checkpointing wraps.
+        # The fast arrangements do not go through the blocks that checkpointing wraps.
         if self.network.encoder[0].gradient_checkpointing:
             # Reentrant checkpointing gives a block no gradients unless one of its inputs wants some.
             if self.training and torch.is_grad_enabled() and not mixture.requires_grad:
@@ -253,6 +254,8 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
             return self.network.predict_sources(mixture)
         if mixture.device.type == "cpu":
             return predict_sources_fast(self.network, mixture)
+        if mixture.device.type == "cuda" and self.training:
+            return predict_sources_aligned(self.network, mixture)
         return self.network.predict_sources(mixture)
 
 

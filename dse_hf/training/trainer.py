@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
 from accelerate.utils import gather_object
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -72,6 +73,15 @@ class SeparationTrainer(Trainer):
             persistent_workers=self.args.dataloader_persistent_workers,
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
+
+    def training_step(self, *args, **kwargs):
+        # All windows have one length, so that cuDNN's search for the best kernels pays; clips have many.
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = before or not torch.backends.cudnn.deterministic
+        try:
+            return super().training_step(*args, **kwargs)
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         mixture, labels = inputs["input_values"], inputs["labels"]  # (B, C, T), (B, K, C, T)
