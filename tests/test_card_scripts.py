@@ -122,15 +122,22 @@ def test_the_mean_with_the_best_scores_is_chosen(tmp_path, monkeypatch, capsys):
     choose.main()
     printed = capsys.readouterr().out.split()
     assert printed[-5:] == ["waveunet-speech-16khz", folders[0], folders[1], folders[1], "--both-polarities"]
-    assert list(measured) == ["1to0", "2to1", "1to1", "1to2", "0to1"]
+    assert list(measured) == ["1to0", "4to1", "2to1", "1to1", "1to2", "0to1"]
     first, second = start.state_dict(), run.state_dict()
     for name, weight in measured["1to2"].items():
         torch.testing.assert_close(weight, (first[name] + 2 * second[name]) / 3, atol=1e-4, rtol=1e-3)  # float16
     assert not (tmp_path / "choice" / "mixes").exists()
-    measured.clear()
-    monkeypatch.setattr(sys, "argv", [*sys.argv[:4], folders[1], *sys.argv[4:]])  # two runs
-    choose.main()
-    assert list(measured) == ["1to0to0", "2to1to1", "1to1to1", "1to2to2", "0to1to1", "0to1to0", "0to0to1"]
+    first_run, second_run = folders[1], folders[0]
+    for runs, alone in (
+        ([first_run, second_run], ["0to1to0", "0to0to1"]),
+        ([first_run, first_run, second_run], ["0to1to1to0", "0to0to0to1"]),  # counts twice
+        ([first_run, first_run], []),
+    ):
+        measured.clear()
+        monkeypatch.setattr(sys, "argv", [*sys.argv[:3], *runs, "--output", str(tmp_path / "choice")])
+        choose.main()
+        means = ["to".join([start, *[each] * len(runs)]) for start, each in zip("142110", "011121")]
+        assert list(measured) == means + alone
 
     def interrupted(*arguments):
         raise KeyboardInterrupt

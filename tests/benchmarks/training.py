@@ -84,6 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     recipe = parse_arguments([arguments.recipe, *(["--use_cpu", "true"] if device.type == "cpu" else [])])
+    torch.backends.cudnn.benchmark = True  # as the trainer does
     batch_size = arguments.batch_size or recipe[2].per_device_train_batch_size
 
     arrangements = {
@@ -92,8 +93,6 @@ def main() -> None:
         "plain bfloat16": Steps(recipe, device, plain=True, bf16=True),
         "bfloat16": Steps(recipe, device, plain=False, bf16=True),
     }
-    if device.type == "cuda":  # the arrangement for processors is not used there
-        arrangements = {name: steps for name, steps in arrangements.items() if name.startswith("plain")}
     fastest = list(arrangements.values())[-1]
     config = fastest.model.config
     examples = (max(arguments.rounds, 20) + 10) * batch_size
