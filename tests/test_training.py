@@ -297,7 +297,6 @@ class TestTrainersOptions:
         assert tags["images"] == ["clip 0"]
         assert accumulator.Audio("clip 0/mixture")[0].sample_rate == RATE
 
-
     @pytest.mark.parametrize("deterministic", [False, True])
     def test_cudnn_searches_for_kernels_while_training_only(self, corpus, tmp_path, monkeypatch, deterministic):
         monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)

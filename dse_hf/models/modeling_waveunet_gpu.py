@@ -1,8 +1,8 @@
 """The Wave-U-Net's forward pass, arranged for training on GPUs: the same samples, sooner.
 
 Tensor cores want channels in eights, one after another in memory. So signals are frames (B, T, channels), which to a
-convolution are a channels-last image of height 1, and channels are filled up with zeros, as are the kernels: zeros they
-stay, and their gradients end at the filling.
+convolution are a channels-last image of height 1, and channels are filled up with zeros, as are the kernels: zeros
+they stay, and their gradients end at the filling.
 """
 
 import torch
