@@ -340,7 +340,8 @@ def test_command_line(hub, model):
     assert (done.returncode, done.stderr.count("\n")) == (0, 3), done.stderr
     size = sum(map(len, hub.files("org/tiny").values())) / 1e6
     assert done.stdout == (
-        f"org/tiny: 12 files, {size:.1f} MB, commit {commit[:7]}\n  {hub.url}/org/tiny/commit/{commit}\n"
+        f"org/tiny: {len(MODEL_FILES)} files, {size:.1f} MB, commit {commit[:7]}\n"
+        f"  {hub.url}/org/tiny/commit/{commit}\n"
     )
     assert hub.is_private("org/tiny")
 
