@@ -25,14 +25,14 @@ def predict_sources_fast(network: nn.Module, mixture: Tensor) -> Tensor:
     image = mixture.unsqueeze(2).contiguous(memory_format=torch.channels_last)  # (B, C, 1, T)
     hidden_states, skips = image, []
     for block in network.encoder:
-        skip = _activate(network, _convolve(hidden_states, block.weight, block.bias, _padding_of(block)))
+        skip = activate(network, _convolve(hidden_states, block.weight, block.bias, padding_of(block)))
         skips.append(skip)
         hidden_states = skip[..., ::2]
     bottleneck = network.bottleneck[0]
-    hidden_states = _convolve(hidden_states, bottleneck.weight, bottleneck.bias, _padding_of(bottleneck))
-    hidden_states = _activate(network, hidden_states)
+    hidden_states = _convolve(hidden_states, bottleneck.weight, bottleneck.bias, padding_of(bottleneck))
+    hidden_states = activate(network, hidden_states)
     for block in network.decoder:
-        hidden_states = _activate(network, _convolve_stacked(network, block, hidden_states, skips.pop()))
+        hidden_states = activate(network, _convolve_stacked(network, block, hidden_states, skips.pop()))
     output, activation = network.output_layer
     channels = hidden_states.shape[1]
     predicted = _convolve(hidden_states, output.weight[:, :channels], output.bias) + _convolve(
@@ -41,12 +41,12 @@ def predict_sources_fast(network: nn.Module, mixture: Tensor) -> Tensor:
     return network.complete_sources(activation(predicted).squeeze(2).contiguous(), mixture)
 
 
-def _activate(network: nn.Module, hidden_states: Tensor) -> Tensor:
+def activate(network: nn.Module, hidden_states: Tensor) -> Tensor:
     # In place: no convolution needs its own output for its gradient.
     return F.leaky_relu(hidden_states, network.bottleneck[1].negative_slope, inplace=True)
 
 
-def _padding_of(conv: nn.Conv1d) -> int:
+def padding_of(conv: nn.Conv1d) -> int:
     return conv.kernel_size[0] // 2 if conv.padding == "same" else 0
 
 
@@ -58,7 +58,7 @@ def _convolve(image: Tensor, weight: Tensor, bias: Tensor | None = None, padding
 
 def _convolve_stacked(network: nn.Module, block: nn.Conv1d, hidden_states: Tensor, skip: Tensor) -> Tensor:
     """Convolution of the upsampled features and the cropped skip, as if they were one stack of channels."""
-    channels, padding = hidden_states.shape[1], _padding_of(block)
+    channels, padding = hidden_states.shape[1], padding_of(block)
     skip = network.center_crop(skip, 2 * hidden_states.shape[-1] - 1)
     convolved = _convolve(skip, block.weight[:, channels:], block.bias, padding)
     if not torch.is_grad_enabled():

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .modeling_waveunet_fast import activate, padding_of
+
 
 MULTIPLE = 8
 
@@ -18,15 +20,15 @@ def predict_sources_aligned(network: nn.Module, mixture: Tensor) -> Tensor:
     frames = _fill(mixture.transpose(1, 2), mixture.shape[1])
     hidden_states, skips = frames, []
     for block in network.encoder:
-        skip = _activate(network, _convolve(hidden_states, block, [block.in_channels]))
+        skip = activate(network, _convolve(hidden_states, block, [block.in_channels]))
         skips.append((block.out_channels, skip))
         hidden_states = skip[:, ::2]
     bottleneck = network.bottleneck[0]
-    hidden_states = _activate(network, _convolve(hidden_states, bottleneck, [bottleneck.in_channels]))
+    hidden_states = activate(network, _convolve(hidden_states, bottleneck, [bottleneck.in_channels]))
     for block in network.decoder:
         channels, skip = skips.pop()
         stacked = _stack(network, _upsample(block, hidden_states, block.in_channels - channels), skip)
-        hidden_states = _activate(network, _convolve(stacked, block, [block.in_channels - channels, channels]))
+        hidden_states = activate(network, _convolve(stacked, block, [block.in_channels - channels, channels]))
     output, activation = network.output_layer
     stacked = _stack(network, hidden_states, frames)
     predicted = _convolve(stacked, output, [output.in_channels - mixture.shape[1], mixture.shape[1]])
@@ -43,11 +45,6 @@ def _fill(frames: Tensor, channels: int) -> Tensor:
     return F.pad(frames, (0, _filled(channels) - channels))
 
 
-def _activate(network: nn.Module, hidden_states: Tensor) -> Tensor:
-    # In place: no convolution needs its own output for its gradient.
-    return F.leaky_relu(hidden_states, network.bottleneck[1].negative_slope, inplace=True)
-
-
 def _convolve(frames: Tensor, conv: nn.Conv1d, stacked: list[int]) -> Tensor:
     """Frames (B, T, …) of `stacked` channels, each filled up → (B, T', filled)."""
     parts = conv.weight.transpose(1, 2).split(stacked, dim=-1)  # (C', k, C) each
@@ -55,8 +52,7 @@ def _convolve(frames: Tensor, conv: nn.Conv1d, stacked: list[int]) -> Tensor:
     missing = _filled(conv.out_channels) - conv.out_channels
     kernel = F.pad(weight, (0, 0, 0, 0, 0, missing)).unsqueeze(1).permute(0, 3, 1, 2)  # (filled, …, 1, k)
     image = frames.contiguous().unsqueeze(1).permute(0, 3, 1, 2)  # (B, …, 1, T)
-    padding = conv.kernel_size[0] // 2 if conv.padding == "same" else 0
-    convolved = F.conv2d(image, kernel, F.pad(conv.bias, (0, missing)), padding=(0, padding))
+    convolved = F.conv2d(image, kernel, F.pad(conv.bias, (0, missing)), padding=(0, padding_of(conv)))
     return convolved.permute(0, 2, 3, 1).squeeze(1)
 
 
