@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from .cli_separate import FAILURE, complain
+from .evaluation_processes import start_imports
 
 
 _DATASETS = ["dataset", "speech_dataset", "noise_dataset"]  # options
@@ -95,6 +96,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    if args.jobs > 1:
+        start_imports()
     from .cli_libraries import quiet_libraries
     from .data import DataArguments, evaluation_clips
     from .evaluation import common_channels, common_sources

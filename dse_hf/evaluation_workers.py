@@ -6,10 +6,11 @@ import pickle
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection
 
 from .data import Clip
 from .evaluation_peers import System
+from .evaluation_processes import scoring_context
 from .metrics import score_signal
 
 
@@ -98,7 +99,7 @@ class _Worker:
     """A process that scores one task at a time."""
 
     def __init__(self, work: bytes, threads: int):
-        context = get_context("spawn")
+        context = scoring_context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, work, threads), daemon=True)
         self.process.start()

@@ -18,3 +18,14 @@ def hub(tmp_path):
 
     with LocalHub(tmp_path / "hub") as hub:
         yield hub
+
+
+@pytest.fixture
+def quick_metrics(monkeypatch):
+    """All scores but DNSMOS, which takes a second for each clip; the tests of metrics and command line have it."""
+    from dse_hf import evaluation, metrics
+    from dse_hf.training import validation
+
+    names = [name for name in metrics.available_metrics(16000) if name != "dnsmos"]
+    for module in (evaluation, validation):
+        monkeypatch.setattr(module, "available_metrics", lambda sampling_rate: names)

@@ -14,8 +14,6 @@ import logging
 import os
 import re
 import socket
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -25,6 +23,7 @@ from urllib.parse import unquote
 
 import uvicorn
 
+from .fresh import run_fresh
 from .hub_server import make_app
 from .hub_store import Commit, Store
 
@@ -235,14 +234,8 @@ class LocalHub:
         prelude = f"import sys\nfor name in {without!r}: sys.modules[name] = None\n"
         if impatient:
             prelude += "import time\ntime.sleep = lambda seconds: None\n"
-        result = subprocess.run(
-            [sys.executable, "-c", prelude + textwrap.dedent(code), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            cwd=cwd or self.root,
-            env=self.environment(**environment),
-        )
+        code = prelude + textwrap.dedent(code)
+        result = run_fresh(code, *map(str, arguments), cwd=cwd or self.root, env=self.environment(**environment))
         assert result.returncode == 0, result.stderr[-4000:]
         return result.stdout
 

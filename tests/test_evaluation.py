@@ -10,14 +10,9 @@ from dse_hf.evaluation import evaluate
 from dse_hf.evaluation_peers import System, load_system
 from dse_hf.evaluation_summary import bootstrap_interval, summarize
 from dse_hf.evaluation_workers import EvaluationError, _Worker
-from dse_hf.metrics import available_metrics
 
 
-@pytest.fixture(autouse=True)
-def quick_metrics(monkeypatch):
-    """All scores but DNSMOS, which takes a second for each clip; the tests of metrics and command line have it."""
-    names = [name for name in available_metrics(16000) if name != "dnsmos"]
-    monkeypatch.setattr(evaluation, "available_metrics", lambda sampling_rate: names)
+pytestmark = pytest.mark.usefixtures("quick_metrics")
 
 
 def make_clip(number, snr=0.0, kind="machine", length=800, seed=0):

@@ -1,14 +1,20 @@
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, cli_evaluate, evaluation
 from dse_hf.cli import main
+
+from .fresh import TRANSFORMERS, run_fresh
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +35,9 @@ MIX = ["--speech_dataset", "speech", "--noise_dataset", "noise"]
 
 
 def test_a_fresh_process_measures_a_model_and_the_input(desk):
-    command = [sys.executable, "-m", "dse_hf", "evaluate", "input", "./tiny", *MIX, "--snrs=-5,5", "--limit", "2"]
-    command += ["-o", "out", "--jobs", "1"]
-    result = subprocess.run(command, cwd=desk, capture_output=True, text=True, timeout=300)
+    command = ["evaluate", "input", "./tiny", *MIX, "--snrs=-5,5", "--limit", "2", "-o", "out", "--jobs", "1"]
+    code = "import sys; from dse_hf.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = run_fresh(code, *command, cwd=desk, imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("| | SI-SDR (dB) | improvement (dB) | SDR (dB)")
@@ -48,7 +54,7 @@ def test_a_fresh_process_measures_a_model_and_the_input(desk):
     assert (desk / "out" / "spectrograms" / "tiny.worst.png").stat().st_size > 1000
 
 
-def test_another_run_only_adds_a_model(desk, monkeypatch, capsys):
+def test_another_run_only_adds_a_model(desk, monkeypatch, capsys, quick_metrics):
     monkeypatch.chdir(desk)
     command = ["evaluate", *MIX, "--limit", "2", "-o", "added", "--jobs", "1", "--quiet"]
     assert main([*command, "input"]) == 0
@@ -107,6 +113,19 @@ def test_an_interruption_says_how_to_go_on(desk, monkeypatch, capsys):
     monkeypatch.setattr(evaluation, "score_all", interrupt)
     assert main(["evaluate", "input", *MIX, "-o", "interrupted"]) == 130
     assert capsys.readouterr().err == "dse-hf: interrupted; the same command goes on from what is scored\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
+def test_an_interruption_of_all_processes_is_one_line(desk):
+    command = [sys.executable, "-m", "dse_hf", "evaluate", "input", *MIX, "-o", "stopped", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not psutil.Process(process.pid).children():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+    assert process.communicate()[1] == "dse-hf: interrupted; the same command goes on from what is scored\n"
+    assert process.returncode == 130
 
 
 def test_missing_packages_are_named(desk, monkeypatch, capsys):

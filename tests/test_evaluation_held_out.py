@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import soundfile
 from dse_hf import load_model
 from dse_hf.evaluation_peers import load_system
 from dse_hf.pretrained import __file__ as pretrained
+
+from .fresh import TRANSFORMERS, run_script
 
 
 CARD = Path(__file__).parent.parent / "model_cards" / "waveunet-speech-16khz"
@@ -101,7 +102,6 @@ def test_the_default_is_small():
 
 
 def test_a_missing_corpus_is_one_line(tmp_path):
-    command = [sys.executable, str(CARD / "evaluate.py"), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = run_script(CARD / "evaluate.py", str(tmp_path), imported=TRANSFORMERS)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1 and "no corpus; make it with: python" in result.stderr

@@ -127,7 +127,7 @@ def test_the_model_index_is_read_back_from_a_card(results, tmp_path):
         eval_results(results, "unfinished")
 
 
-def test_the_folder_of_a_report(tmp_path):
+def test_the_folder_of_a_report(tmp_path, quick_metrics):
     systems = [load_system("input"), Damped("owner/ours", "1"), Damped("worse", "1", leak=0.5)]
     results = evaluate(systems, four_clips, tmp_path, description={"name": "four"})
     files = write_report(results, systems, four_clips, tmp_path)

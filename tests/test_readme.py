@@ -13,6 +13,8 @@ import pytest
 import soundfile
 import torch
 
+from .fresh import TRANSFORMERS, run_fresh, run_script
+
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model_cards" / "waveunet-speech-16khz"
@@ -25,9 +27,12 @@ def blocks(path: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+# The Python blocks go on from a waveform that the reader has.
+WAVEFORM = "import torch; waveform = torch.zeros(1, 16000)\n"
+
 # Options that are added for time alone.
 QUICKER = {
-    "dse-hf evaluate": " --limit 2",
+    "dse-hf evaluate": " --limit 1",
     "dse-hf train --model": " --validation_examples 2 --per_device_train_batch_size 2",
 }
 
@@ -72,11 +77,9 @@ def test_the_command_works(language, code, desk):
         command = ["bash", "-euc", code.rstrip() + options]
         if code.startswith("make"):
             folder, environment = ROOT, {**environment, "MAKEFLAGS": ""}
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     else:
-        # The blocks go on from a waveform that the reader has.
-        prelude = "import torch; waveform = torch.zeros(1, 16000)\n"
-        command = [sys.executable, "-c", prelude + code]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        result = run_fresh(WAVEFORM + code, cwd=folder, env=environment, imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr[-3000:]
 
 
@@ -85,11 +88,12 @@ def test_the_commands_of_the_hub_work(hub, desk):
     assert [language for language, _ in hub_blocks] == ["bash", "python"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for language, code in hub_blocks:
-        command = ["bash", "-euc", code]
-        if language == "python":
-            command = [sys.executable, "-c", f"import torch; waveform = torch.zeros(1, 16000)\n{code}"]
         environment = {**hub.environment(home=language), "PATH": path}
-        result = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, timeout=600)
+        if language == "bash":
+            command = ["bash", "-euc", code]
+            result = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, timeout=600)
+        else:
+            result = run_fresh(WAVEFORM + code, cwd=desk, env=environment)
         assert result.returncode == 0, result.stderr[-3000:]
     assert (desk / "noisy.foreground.wav").is_file()
     assert hub.is_private("org/waveunet")
@@ -115,8 +119,7 @@ def test_the_onnx_file_runs_without_torch_and_gives_what_separate_gives(desk):
 
 
 def test_the_demo_says_in_two_lines_what_it_wrote_and_gained(tmp_path):
-    command = [sys.executable, str(CARD / "demo.py"), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    result = run_script(CARD / "demo.py", str(tmp_path), imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr[-3000:]
     wrote, gained = result.stdout.strip().splitlines()[-2:]
     for name in ("noisy.foreground.wav", "noisy.background.wav", "noisy.png"):

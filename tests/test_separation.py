@@ -77,9 +77,9 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_a_block_may_end_anywhere(padding, kind):
     model = tiny_model(num_layers=1, f_d=15, f_u=5, padding=padding)
-    waveform = torch.randn(1, 90, generator=torch.Generator().manual_seed(1))
+    waveform = torch.randn(1, 56, generator=torch.Generator().manual_seed(1))
     expected = one_pass(model, waveform)
-    for end in range(1, 90):
+    for end in range(1, 56):
         stream = kind(model, 1)
         parts = [stream.push(waveform[None, :, :end]), stream.push(waveform[None, :, end:]), stream.flush()]
         torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)

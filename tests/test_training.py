@@ -120,7 +120,7 @@ class TestRun:
         measured = json.loads((tmp_path / "run" / "validation_results.json").read_text())["eval_si_sdr"]
         assert measured == pytest.approx(torch.stack(expected).mean().item(), abs=0.02)
 
-    def test_perceptual_scores_on_request(self, corpus, tmp_path):
+    def test_perceptual_scores_on_request(self, corpus, tmp_path, quick_metrics):
         run(corpus, tmp_path / "run", eval_perceptual=True, max_steps=1, eval_clips=1)
         metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
         assert 0 < metrics["eval_stoi"] <= 1 and 1 <= metrics["eval_pesq"] <= 4.65

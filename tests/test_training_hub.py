@@ -3,14 +3,14 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from datasets import Audio, Dataset
+
+from .fresh import run_fresh
 
 
 RATE = 16000
@@ -53,13 +53,13 @@ def train(hub, tmp_path, *, error: str | None = None, **fields) -> Path:
     recipe = {
         "model": "waveunet-speech-16khz",
         "dataset": "org/pairs",
-        "window_seconds": 1.0,
+        "window_seconds": 0.5,
         "validation_examples": 2,
-        "eval_clips": 3,
+        "eval_clips": 2,
         "losses": ["l1", "mixture_snr:0.1"],
         "max_steps": 6,
         "per_device_train_batch_size": 4,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "eval_on_start": True,
         "eval_strategy": "steps",
         "eval_steps": 6,
@@ -72,12 +72,10 @@ def train(hub, tmp_path, *, error: str | None = None, **fields) -> Path:
     }
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(recipe))
-    result = subprocess.run(
-        [sys.executable, "-m", "dse_hf.training.run", str(path)],
-        capture_output=True,
-        text=True,
-        env={**hub.environment(), "OMP_NUM_THREADS": "2"},
-        timeout=500,
+    result = run_fresh(
+        "import sys; from dse_hf.training.run import main; sys.exit(main(sys.argv[1:]))",
+        str(path),
+        env=hub.environment(),
     )
     assert result.returncode == (0 if error is None else 1), result.stderr[-3000:]
     assert error is None or re.search(error, result.stderr.strip().splitlines()[-1]), result.stderr[-3000:]
@@ -114,7 +112,9 @@ def test_what_was_learned_goes_to_the_hub(hub, dataset, tmp_path):
 
 def test_a_hub_that_fails_costs_no_training(hub, dataset, tmp_path):
     hub.fail("/commit/", status=403, times=float("inf"))
+    small = {"num_layers": 2, "channel_growth": 4, "padding": "same"}
     short = {"max_steps": 1, "eval_steps": 1, "save_steps": 1, "eval_on_start": False, "eval_clips": 1}
+    short.update(model=None, model_config=small)
     error = r"trained and saved, but not pushed .* push it with `dse-hf publish .*tuned org/tuned`"
     output = train(hub, tmp_path, push_to_hub=True, hub_model_id="org/tuned", error=error, **short)
     assert (output / "model.safetensors").exists() and (output / "checkpoint-1").is_dir()

@@ -210,7 +210,7 @@ def test_autocast_and_inference_mode_change_nothing():
 
 def test_bfloat16_is_near_float32_on_the_example():
     samples, rate = soundfile.read(next(EXAMPLE.glob("noisy.*")), dtype="float32", always_2d=True)
-    waveform = torch.from_numpy(samples.T)
+    waveform = torch.from_numpy(samples.T)[:, : 2 * rate]
     exact = load_model().separate(waveform, rate)["foreground"]
     rough = load_model(dtype="bfloat16").separate(waveform, rate)["foreground"]
     assert 10 * torch.log10(exact.square().sum() / (exact - rough).square().sum()) >= 40

@@ -1,0 +1,24 @@
+"""Imported by the process of which those that score are forked, and by no other: what they share."""
+
+import importlib
+import signal
+
+
+# An interruption ends it without a traceback. Afterwards it is the parent's to handle.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+for _module in (
+    "dse_hf.evaluation_workers",
+    "dse_hf.models.modeling_waveunet",
+    "torchmetrics.functional.audio",
+    # Of the extras: not always there.
+    "pesq",
+    "pystoi",
+    "librosa.feature.spectral",
+    "onnxruntime",
+    "speechmos.dnsmos",
+):
+    try:
+        importlib.import_module(_module)
+    except ImportError:
+        continue

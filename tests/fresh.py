@@ -1,0 +1,78 @@
+"""Interpreters that know none of our modules yet, in a fraction of the time that a new process takes.
+
+The imports of PyTorch and transformers are most of what starting takes. They are done once, in a process that is
+forked for every run; what a run imports besides, its environment, folder, arguments and output are its own.
+"""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+# What is there beforehand. Where a Hugging Face client's environment counts, which it reads on import: PyTorch alone.
+TORCH = "import numpy, sympy, torch, torch._dynamo, torch.distributed.tensor, torch.export"
+TRANSFORMERS = f"{TORCH}, transformers.modeling_utils, transformers.models.auto.modeling_auto, transformers.pipelines"
+
+SERVER = """
+import json, os, sys
+%s
+
+def run(code, arguments, cwd, environment, output, error):
+    for path, number in ((os.devnull, 0), (output, 1), (error, 2)):
+        os.dup2(os.open(path, os.O_RDWR), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS") or os.cpu_count()))
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+for line in sys.stdin:
+    if child := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.stdout.write(f"{status}\\n")
+        sys.stdout.flush()
+    else:
+        run(**json.loads(line))
+        sys.exit()
+"""
+_servers: dict[str, subprocess.Popen] = {}
+
+
+def run_fresh(code: str, *arguments: str, cwd=None, env=None, imported: str = TORCH) -> subprocess.CompletedProcess:
+    """What `subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)` gives.
+
+    Args:
+        imported: what is there beforehand, `TORCH` or `TRANSFORMERS`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output, error = Path(folder, "stdout"), Path(folder, "stderr")
+        output.touch()
+        error.touch()
+        environment = dict(os.environ if env is None else env)
+        request = {"code": code, "arguments": arguments, "cwd": str(cwd or os.getcwd()), "environment": environment}
+        server = _server(imported)
+        server.stdin.write(json.dumps({**request, "output": str(output), "error": str(error)}) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(["-c", code], status, output.read_text(), error.read_text())
+
+
+def run_script(path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """What `python path …` does, by `run_fresh`."""
+    code = "import os, runpy, sys; sys.argv = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]); "
+    return run_fresh(code + "runpy.run_path(sys.argv[0], run_name='__main__')", str(path), *arguments, **options)
+
+
+def _server(imported: str) -> subprocess.Popen:
+    """The process that is forked; it ends with this one."""
+    if imported not in _servers:
+        command = [sys.executable, "-c", SERVER % imported]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(server.stdin.close)
+        _servers[imported] = server
+    return _servers[imported]
