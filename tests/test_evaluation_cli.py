@@ -125,7 +125,8 @@ def test_an_interruption_of_all_processes_is_one_line(desk):
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
     assert process.communicate()[1] == "dse-hf: interrupted; the same command goes on from what is scored\n"
-    assert process.returncode == 130
+    # CPython ends itself by the signal where it interrupted an `exec` of an import: a shell says 130 then, too.
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 def test_missing_packages_are_named(desk, monkeypatch, capsys):
