@@ -15,7 +15,9 @@ from pathlib import Path
 
 # What is there beforehand. Where a Hugging Face client's environment counts, which it reads on import: PyTorch alone.
 TORCH = "import numpy, sympy, torch, torch._dynamo, torch.distributed.tensor, torch.export"
-TRANSFORMERS = f"{TORCH}, transformers.modeling_utils, transformers.models.auto.modeling_auto, transformers.pipelines"
+TRANSFORMERS = (
+    f"{TORCH}, datasets, scipy.signal, torchmetrics.functional.audio, transformers.pipelines, transformers.trainer"
+)
 
 SERVER = """
 import json, os, sys

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from .fresh import TRANSFORMERS, run_fresh, run_script
+from .fresh import TORCH, TRANSFORMERS, run_fresh, run_script
 
 
 ROOT = Path(__file__).parent.parent
@@ -68,33 +69,40 @@ def desk(tmp_path):
     return tmp_path
 
 
+def run_block(
+    language: str, code: str, cwd: Path, environment: dict | None = None, imported: str = TRANSFORMERS
+) -> None:
+    """Runs it as its reader does; `dse-hf` after the first command in a process that starts sooner."""
+    environment = dict(os.environ if environment is None else environment)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    lines = code.replace("\\\n", "").splitlines()
+    if language == "python":
+        results = (run_fresh(WAVEFORM + code, cwd=cwd, env=environment, imported=imported),)
+    elif all(line.startswith("dse-hf ") for line in lines) and not code.startswith("dse-hf separate"):
+        main = "import sys; from dse_hf.cli import main; sys.exit(main())"
+        arguments = (shlex.split(line)[1:] for line in lines)
+        results = (run_fresh(main, *words, cwd=cwd, env=environment, imported=imported) for words in arguments)
+    else:
+        command = ["bash", "-euc", code]
+        results = (subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600),)
+    for result in results:
+        assert result.returncode == 0, result.stderr[-3000:]
+
+
 @pytest.mark.parametrize(("language", "code"), CASES)
 def test_the_command_works(language, code, desk):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    folder = desk
-    if language == "bash":
-        options = "".join(options for start, options in QUICKER.items() if code.startswith(start))
-        command = ["bash", "-euc", code.rstrip() + options]
-        if code.startswith("make"):
-            folder, environment = ROOT, {**environment, "MAKEFLAGS": ""}
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    options = "".join(options for start, options in QUICKER.items() if code.startswith(start))
+    if code.startswith("make"):
+        run_block(language, code, ROOT, {**os.environ, "MAKEFLAGS": ""})
     else:
-        result = run_fresh(WAVEFORM + code, cwd=folder, env=environment, imported=TRANSFORMERS)
-    assert result.returncode == 0, result.stderr[-3000:]
+        run_block(language, code.rstrip() + options, desk)
 
 
 def test_the_commands_of_the_hub_work(hub, desk):
     hub_blocks = [block for block in blocks(ROOT / "README.md") if "org/waveunet" in block[1]]
     assert [language for language, _ in hub_blocks] == ["bash", "python"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for language, code in hub_blocks:
-        environment = {**hub.environment(home=language), "PATH": path}
-        if language == "bash":
-            command = ["bash", "-euc", code]
-            result = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, timeout=600)
-        else:
-            result = run_fresh(WAVEFORM + code, cwd=desk, env=environment)
-        assert result.returncode == 0, result.stderr[-3000:]
+        run_block(language, code, desk, hub.environment(home=language), imported=TORCH)
     assert (desk / "noisy.foreground.wav").is_file()
     assert hub.is_private("org/waveunet")
 
@@ -105,14 +113,11 @@ def test_the_onnx_file_runs_without_torch_and_gives_what_separate_gives(desk):
     noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="float32")
     noisy = np.resize(noisy, (16000 * 11, 2))  # of more than one tile
     soundfile.write(desk / "noisy.wav", noisy, 16000)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run_block("bash", f"{export.rstrip()}\ndse-hf separate noisy.wav --quiet", desk)
     without = "import sys\nfor name in ('torch', 'transformers', 'dse_hf'): sys.modules[name] = None\n"
-    separate = "dse-hf separate noisy.wav --quiet"
-    for command in (["bash", "-euc", f"{export}\n{separate}"], [sys.executable, "-c", without + code]):
-        result = subprocess.run(
-            command, cwd=desk, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600
-        )
-        assert result.returncode == 0, result.stderr[-3000:]
+    command = [sys.executable, "-c", without + code]
+    result = subprocess.run(command, cwd=desk, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
     for name in ("foreground", "background"):
         ours, theirs = (soundfile.read(desk / f"{prefix}{name}.wav")[0] for prefix in ("noisy.", ""))
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=2 / 2**15)  # both of 16 bits
