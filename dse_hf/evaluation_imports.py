@@ -4,8 +4,9 @@ import importlib
 import signal
 
 
-# An interruption ends it without a traceback. Afterwards it is the parent's to handle.
+# An interruption ends it, without a traceback; `start_imports` made it wait. After this it is the parent's to handle.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 for _module in (
     "dse_hf.evaluation_workers",

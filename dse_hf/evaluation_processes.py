@@ -2,7 +2,6 @@
 
 import multiprocessing
 import signal
-import threading
 
 
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
@@ -12,19 +11,16 @@ def start_imports() -> None:
     """Lets another process import what those that score will share; where none can be forked, does nothing."""
     if not _FORKS:
         return
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["dse_hf.evaluation_imports"])
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is None or threading.current_thread() is not threading.main_thread():  # it is not ours to change
-        forkserver.ensure_running()
-        return
-    # Without a traceback for an interruption before its first import, either.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # it takes the mask away
+    # Until it has imported what says how it ends, an interruption waits there; here, for these lines alone.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def scoring_context():

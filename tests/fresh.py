@@ -20,10 +20,11 @@ TRANSFORMERS = (
 )
 
 SERVER = """
-import json, os, sys
+import json, os, signal, sys
 %s
 
 def run(code, arguments, cwd, environment, output, error):
+    signal.alarm(600)  # ends what would never end
     for path, number in ((os.devnull, 0), (output, 1), (error, 2)):
         os.dup2(os.open(path, os.O_RDWR), number)
     os.chdir(cwd)
