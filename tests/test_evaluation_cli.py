@@ -118,7 +118,14 @@ def test_an_interruption_says_how_to_go_on(desk, monkeypatch, capsys):
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
 def test_an_interruption_of_all_processes_is_one_line(desk):
     command = [sys.executable, "-m", "dse_hf", "evaluate", "input", *MIX, "-o", "stopped", "--jobs", "2"]
-    process = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=desk,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
+    )
     while not psutil.Process(process.pid).children():
         assert process.poll() is None
         time.sleep(0.01)
