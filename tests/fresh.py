@@ -71,6 +71,11 @@ def run_script(path, *arguments: str, **options) -> subprocess.CompletedProcess:
     return run_fresh(code + "runpy.run_path(sys.argv[0], run_name='__main__')", str(path), *arguments, **options)
 
 
+def run_dse_hf(*arguments: str, **options) -> subprocess.CompletedProcess:
+    """What `dse-hf …` does, by `run_fresh`."""
+    return run_fresh("import sys; from dse_hf.cli import main; sys.exit(main())", *arguments, **options)
+
+
 def _server(imported: str) -> subprocess.Popen:
     """The process that is forked; it ends with this one."""
     if imported not in _servers:

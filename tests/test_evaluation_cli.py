@@ -14,7 +14,7 @@ import soundfile
 from dse_hf import WaveUNetConfig, WaveUNetModel, cli_evaluate, evaluation
 from dse_hf.cli import main
 
-from .fresh import TRANSFORMERS, run_fresh
+from .fresh import TRANSFORMERS, run_dse_hf
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,7 @@ MIX = ["--speech_dataset", "speech", "--noise_dataset", "noise"]
 
 def test_a_fresh_process_measures_a_model_and_the_input(desk):
     command = ["evaluate", "input", "./tiny", *MIX, "--snrs=-5,5", "--limit", "2", "-o", "out", "--jobs", "1"]
-    code = "import sys; from dse_hf.cli import main; sys.exit(main(sys.argv[1:]))"
-    result = run_fresh(code, *command, cwd=desk, imported=TRANSFORMERS)
+    result = run_dse_hf(*command, cwd=desk, imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("| | SI-SDR (dB) | improvement (dB) | SDR (dB)")
@@ -131,7 +130,7 @@ def test_an_interruption_of_all_processes_is_one_line(desk):
         time.sleep(0.01)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
-    assert process.communicate()[1] == "dse-hf: interrupted; the same command goes on from what is scored\n"
+    assert process.communicate(timeout=300)[1] == "dse-hf: interrupted; the same command goes on from what is scored\n"
     # CPython ends itself by the signal where it interrupted an `exec` of an import: a shell says 130 then, too.
     assert process.returncode in (130, -signal.SIGINT)
 

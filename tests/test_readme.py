@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from .fresh import TORCH, TRANSFORMERS, run_fresh, run_script
+from .fresh import TORCH, TRANSFORMERS, run_dse_hf, run_fresh, run_script
 
 
 ROOT = Path(__file__).parent.parent
@@ -72,16 +72,15 @@ def desk(tmp_path):
 def run_block(
     language: str, code: str, cwd: Path, environment: dict | None = None, imported: str = TRANSFORMERS
 ) -> None:
-    """Runs it as its reader does; `dse-hf` after the first command in a process that starts sooner."""
+    """Runs it as its reader does; all of `dse-hf` but `separate` in a process that starts sooner."""
     environment = dict(os.environ if environment is None else environment)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     lines = code.replace("\\\n", "").splitlines()
     if language == "python":
         results = (run_fresh(WAVEFORM + code, cwd=cwd, env=environment, imported=imported),)
     elif all(line.startswith("dse-hf ") for line in lines) and not code.startswith("dse-hf separate"):
-        main = "import sys; from dse_hf.cli import main; sys.exit(main())"
         arguments = (shlex.split(line)[1:] for line in lines)
-        results = (run_fresh(main, *words, cwd=cwd, env=environment, imported=imported) for words in arguments)
+        results = (run_dse_hf(*words, cwd=cwd, env=environment, imported=imported) for words in arguments)
     else:
         command = ["bash", "-euc", code]
         results = (subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600),)
