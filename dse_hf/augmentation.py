@@ -139,7 +139,8 @@ class Reverberation:
 
     A statistical response (Polack's model) instead of the image sources of a shoebox: it takes a hundredth of the
     time, and what it lacks, the exact early reflections, is different in every room anyway. The direct sound stays
-    where it is and the level stays the same. Channels get responses of their own, with the same decay.
+    where it is and the level stays the same. Channels get responses of their own, with the same decay;
+    of several sounds (…, C, T) each gets the same.
 
     Args:
         sampling_rate (`int`): in Hz.
@@ -151,7 +152,8 @@ class Reverberation:
         self.sampling_rate, self.low, self.high, self.distance_db = sampling_rate, low, high, distance_db
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        response = self.response(waveform.shape[:-1], rng)
+        response = self.response(waveform.shape[-2:-1], rng)
+        response = response.reshape((1,) * (waveform.ndim - response.ndim) + response.shape)
         wet = oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]]
         level = rms(wet)
         return (wet * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)

@@ -111,6 +111,14 @@ def test_reverberation_decays_in_its_time_and_keeps_level_and_place(rng):
     assert np.square(wet[0, 1001:]).sum() == pytest.approx(wet[0, 1000] ** 2, rel=0.05)
 
 
+def test_several_sounds_are_in_the_same_room():
+    sounds = np.random.default_rng(0).normal(size=(2, 2, 8000)).astype(np.float32)
+    together = Reverberation(16000)(sounds, np.random.default_rng(1))
+    alone = [Reverberation(16000)(sound, np.random.default_rng(1)) for sound in sounds]
+    for one, other in zip(together, alone):
+        np.testing.assert_allclose(one / rms(one), other / rms(other), atol=1e-4)
+
+
 def test_band_limit_is_a_low_pass_filter_for_all_sources_alike(rng):
     noise = rng.normal(size=(2, 1, 16000)).astype(np.float32)
     high_shares = []

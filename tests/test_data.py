@@ -11,6 +11,7 @@ from dse_hf.augmentation import rms
 from dse_hf.data import (
     ClipCollection,
     DataArguments,
+    DataError,
     SpeechNoiseMixtures,
     build_training_set,
     build_validation_set,
@@ -251,6 +252,71 @@ def test_excluded_speakers_do_not_train(tmp_path):
     (tmp_path / "train" / "metadata.csv").unlink()
     with pytest.raises(ValueError, match=r"excluded_speakers='b': no such speaker in .*, for there is no column"):
         build_training_set(arguments("b"), config)
+
+
+def write_speech_with_hum(folder, cleaned_samples=4000):
+    """A recording is a tone and, 20 dB below it, hum; the cleaned version is the tone alone."""
+    times = np.arange(4000) / 16000
+    tone, hum = 0.4 * np.sin(2 * np.pi * 2000 * times), 0.04 * np.sin(2 * np.pi * 500 * times)
+    for split in ("train", "validation"):
+        (folder / split).mkdir(parents=True)
+        (folder / split / "metadata.csv").write_text("audio_file_name,cleaned_file_name\na.wav,b.wav\n")
+        soundfile.write(folder / split / "a.wav", tone + hum, 16000, subtype="FLOAT")
+        soundfile.write(folder / split / "b.wav", tone[:cleaned_samples], 16000, subtype="FLOAT")
+
+
+def share_of(frequency, waveform) -> float:
+    """Of the energy of a waveform (1, T), within 100 Hz of a frequency."""
+    power = np.square(np.abs(np.fft.rfft(waveform[0] * np.hanning(waveform.shape[-1]))))
+    near = np.abs(np.fft.rfftfreq(waveform.shape[-1], 1 / 16000) - frequency) < 100
+    return power[near].sum() / power.sum()
+
+
+@pytest.mark.parametrize("kind", ["clean", "clean, in a room", "noisy", "noise only"])
+def test_what_the_cleaned_column_lacks_belongs_to_the_background(folder, tmp_path, kind):
+    write_speech_with_hum(tmp_path)
+    shares = {"clean_share": float("clean" in kind), "noise_only_share": float(kind == "noise only")}
+    arguments = DataArguments(
+        str(tmp_path), str(folder / "noise"), cleaned_column="cleaned", window_seconds=0.2, snr_low=20, snr_high=20,
+        speed_and_equalizer=False, synthetic_noise_share=0, babble_share=0, reverberation_share="room" in kind,
+        **shares,
+    )  # fmt: skip
+    config = WaveUNetConfig(num_layers=2, sources=["foreground", "background"])
+    examples = list(build_training_set(arguments, config, examples=20))
+    for example in examples:
+        foreground, background = example["labels"]
+        np.testing.assert_allclose(foreground + background, example["input_values"], atol=1e-6)
+        if kind == "noise only":
+            assert not foreground.any() and share_of(500, background) < 0.1
+            continue
+        assert share_of(2000, foreground) > 0.95 and share_of(500, foreground) < 2e-3  # clips begin abruptly
+        assert (share_of(500, background) > 0.9) == ("clean" in kind)
+        if "room" not in kind:  # which has resonances
+            hum = share_of(500, background) * np.square(background).sum()
+            assert 10 * np.log10(np.square(foreground).sum() / hum) == pytest.approx(20, abs=2)
+    # What validates is the recording.
+    validation = build_validation_set(replace(arguments, validation_examples=2), config)
+    assert all(share_of(500, example["labels"][0]) == pytest.approx(0.01, rel=0.3) for example in validation)
+
+
+def test_the_voices_of_babble_are_as_recorded(folder, tmp_path):
+    write_speech_with_hum(tmp_path)
+    speech = ClipCollection(str(tmp_path), "train", 16000, cleaned_column="cleaned")
+    noise = ClipCollection(str(folder / "noise"), "train", 16000)
+    options = {"noise_only_share": 1.0, "clean_share": 0, "synthetic_noise_share": 0, "speed_and_equalizer": False}
+    for shares in ({"babble_share": 1.0}, {"babble_share": 0, "crowd_share": 1.0}):
+        examples = SpeechNoiseMixtures(speech, noise, 3200, 8, DataArguments("", "", **options, **shares))
+        assert np.mean([share_of(500, example["labels"][1]) for example in examples]) > 5e-3
+
+
+def test_a_cleaned_column_that_does_not_fit(tmp_path, caplog):
+    write_speech_with_hum(tmp_path, cleaned_samples=3999)
+    with pytest.raises(ValueError, match=r"cleaned_column='clear': .* has the columns audio, cleaned"):
+        ClipCollection(str(tmp_path), "train", 16000, cleaned_column="clear")
+    clips = ClipCollection(str(tmp_path), "train", 16000, cleaned_column="cleaned")
+    with pytest.raises(DataError, match="none of its 1 clips can be used"):
+        clips.usable(0)
+    assert "recording and cleaned have 4000 samples at 16000 Hz and 3999 samples at 16000 Hz" in caplog.text
 
 
 def test_the_synthetic_noises_that_are_named(folder):

@@ -86,6 +86,7 @@ def test_one_excluded_speaker_or_several():
         ({"speaker_balance": 1.5}, "speaker_balance=1.5: must be from 0 to 1"),
         ({"speaker_balance": 0.5, "streaming": True}, "speaker_balance=0.5 with streaming"),
         ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] with streaming"),
+        ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' with streaming: give one of them"),
         ({"shape": "pair"}, "shape='pair': choose among"),
     ],
 )

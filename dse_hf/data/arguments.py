@@ -56,6 +56,13 @@ class DataArguments:
             "help": "Column that holds the speech, and the noise; default: 'audio', or the only one with audio."
         },
     )
+    cleaned_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Mixtures: column of the speech with its own noise taken out, as by a denoiser. That is then the "
+            "foreground, and what it lacks belongs to the background. Not with streaming."
+        },
+    )
     noisy_column: str | None = field(
         default=None, metadata={"help": "Column of a pair's noisy recording; default: the one named so."}
     )
@@ -219,5 +226,7 @@ class DataArguments:
         self.excluded_speakers = [names] if isinstance(names, str) else [str(name) for name in names]
         if self.streaming and self.excluded_speakers:
             raise ValueError(f"excluded_speakers={self.excluded_speakers} with streaming: give one of them")
+        if self.streaming and self.cleaned_column is not None:
+            raise ValueError(f"cleaned_column={self.cleaned_column!r} with streaming: give one of them")
         if self.shape not in ("auto", "pairs", "mixtures", "stems"):
             raise ValueError(f"shape={self.shape!r}: choose among auto, pairs, mixtures, stems")

@@ -50,7 +50,7 @@ def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dic
     described = [row for file in files if posixpath.basename(file) in METADATA for row in _metadata(file)]
     several = [row for row in described if any(name.endswith("_file_name") for name in row)]
     if several:
-        return [_with_audio(row, items) for row in several]
+        return [with_audio(row, items) for row in several]
     texts = {row["file_name"]: row for row in described if "file_name" in row}
     columns = {name: None for row in described for name in row if name != "file_name"}
     return [{**columns, **texts.get(file, {}), "audio": item, "file_name": file} for file, item in items.items()]
@@ -65,16 +65,19 @@ def _metadata(file: str) -> list[dict]:
     lines = text.splitlines()
     rows = list(csv.DictReader(io.StringIO(text))) if file.endswith(".csv") else [json.loads(x) for x in lines if x]
     folder = posixpath.dirname(file)
-    return [
-        {
-            name: posixpath.join(folder, value) if name == "file_name" or name.endswith("_file_name") else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]
+    return [joined(folder, row) for row in rows]
 
 
-def _with_audio(row: dict, items: dict[str, dict]) -> dict:
+def joined(folder: str, row: dict) -> dict:
+    """A metadata row whose `file_name` and `<column>_file_name` are in the folder."""
+    return {
+        name: posixpath.join(folder, value) if name == "file_name" or name.endswith("_file_name") else value
+        for name, value in row.items()
+    }
+
+
+def with_audio(row: dict, items: dict[str, dict]) -> dict:
+    """A metadata row with `<column>`, the item of the file, in place of `<column>_file_name`."""
     missing = {"bytes": None, "path": None}
     return {
         name.removesuffix("_file_name"): items.get(value, missing) if name.endswith("_file_name") else value

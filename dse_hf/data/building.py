@@ -50,7 +50,9 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
     Raises:
         ValueError: as `build_training_set`.
     """
-    fixed = replace(arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[])
+    fixed = replace(
+        arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[], cleaned_column=None
+    )
     specs = validation_specs(arguments)
     return _build(fixed, config, specs, arguments.validation_split, arguments.validation_examples, VALIDATION_SEED)
 
@@ -68,11 +70,11 @@ def _build(
     if resolve_shape(arguments) == "mixtures":
         check_mixture_sources(sources)
 
-        def pool(name: str, excluded_speakers: Sequence[str] = ()) -> ClipPool:
-            options = (config.sampling_rate, arguments.audio_column, config.channels, arguments.strict)
-            return ClipPool([ClipCollection(spec, split, *options, excluded_speakers) for spec in specs[name]])
+        def pool(name: str, *of_speech) -> ClipPool:
+            options = (config.sampling_rate, arguments.audio_column, config.channels, arguments.strict, *of_speech)
+            return ClipPool([ClipCollection(spec, split, *options) for spec in specs[name]])
 
-        speech, noise = pool("speech", arguments.excluded_speakers), pool("noise")
+        speech, noise = pool("speech", arguments.excluded_speakers, arguments.cleaned_column), pool("noise")
         _check_speakers(arguments.excluded_speakers, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)

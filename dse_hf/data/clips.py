@@ -6,8 +6,8 @@ import numpy as np
 
 from ..augmentation import RandomSpeed, Waveform
 from .bad_clips import BadClips, DataError
-from .columns import find_audio_column
-from .decoding import BadClipError, EncodedClip, clip_name, read_clip
+from .columns import check_column, find_audio_column
+from .decoding import BadClipError, EncodedClip, RecordingAndCleaned, clip_name, read_clip
 from .loading import load_split
 from .specs import DatasetSpec
 
@@ -20,21 +20,21 @@ def lay_out(
     speed: RandomSpeed | None = None,
     max_gap: int = 0,
 ) -> Waveform:
-    """A random stretch (C, length) of a clip (C, T); where that is too short, other clips follow.
+    """A random stretch (…, C, length) of a clip (…, C, T); where that is too short, other clips follow.
 
     Args:
         following: draws the next clip, and gives a function that decodes it.
         speed (`RandomSpeed`, *optional*): changes every clip.
         max_gap (`int`): longest silence between clips, in samples.
     """
-    filled, position = np.zeros((len(clip), length), np.float32), 0
+    filled, position = np.zeros((*clip.shape[:-1], length), np.float32), 0
     while True:
         if speed is not None:
             clip = speed(clip, rng)
         space = length - position
         start = int(rng.integers(clip.shape[-1] - space + 1)) if clip.shape[-1] > space else 0
-        clip = clip[:, start : start + space]
-        filled[:, position : position + clip.shape[-1]] = clip
+        clip = clip[..., start : start + space]
+        filled[..., position : position + clip.shape[-1]] = clip
         position += max(clip.shape[-1], 1) + int(rng.uniform(0, 1) * max_gap)
         decode = following()
         if position >= length:
@@ -54,6 +54,8 @@ class ClipCollection:
         strict (`bool`, *optional*): a clip that cannot be used raises `DataError`.
         excluded_speakers (`Collection[str]`, *optional*): whose clips are left out; names that are not among the
             dataset's speakers do nothing.
+        cleaned_column (`str`, *optional*): column of the same recordings with less noise. Clips, and stretches of
+            them, are then (2, C, T) instead of (C, T): the recording and the cleaned one.
 
     Raises:
         ValueError: no such dataset, split or column, or an empty split; names those there are. Or every clip is of an
@@ -69,10 +71,14 @@ class ClipCollection:
         channels: int = 1,
         strict: bool = False,
         excluded_speakers: Collection[str] = (),
+        cleaned_column: str | None = None,
     ):
         self.spec = DatasetSpec.parse(spec)
         self.dataset = load_split(self.spec, split)
         self.audio_column = find_audio_column(self.dataset, audio_column, str(self.spec))
+        if cleaned_column is not None:
+            check_column("cleaned_column", cleaned_column, self.dataset.column_names, str(self.spec))
+        self.cleaned_column = cleaned_column
         if len(self.dataset) == 0:
             raise ValueError(f"split {self.spec.split or split!r} of {self.spec} is empty: name another one")
         self.sampling_rate, self.channels = sampling_rate, channels
@@ -100,7 +106,7 @@ class ClipCollection:
         Raises:
             BadClipError: it cannot be used.
         """
-        return read_clip(self._open(index), self.sampling_rate, self.channels)
+        return self._read(index)
 
     def name(self, index: int) -> str:
         return clip_name(self.dataset[int(index)][self.audio_column], f"row {index}")
@@ -130,7 +136,7 @@ class ClipCollection:
             if found in self.bad_clips:
                 continue
             try:
-                return found, read_clip(self._open(found), self.sampling_rate, self.channels, stretch)
+                return found, self._read(found, stretch)
             except BadClipError as error:
                 self.bad_clips.add(error, self.name(found), found)
         raise DataError(f"dataset {self.spec}: none of its {len(candidates)} clips can be used")
@@ -178,8 +184,14 @@ class ClipCollection:
         gap = round(max_gap * self.sampling_rate)
         return name, lay_out(clip, following, length, rng, speed, gap)
 
-    def _open(self, index: int) -> EncodedClip:
-        return EncodedClip(self.dataset[int(index)][self.audio_column])
+    def _read(self, index: int, stretch: tuple | None = None) -> Waveform:
+        row = self.dataset[int(index)]
+        recording = EncodedClip(row[self.audio_column])
+        if self.cleaned_column is None:
+            return read_clip(recording, self.sampling_rate, self.channels, stretch)
+        both = RecordingAndCleaned(recording, EncodedClip(row[self.cleaned_column]), self.channels)
+        clip = read_clip(both, self.sampling_rate, 2 * self.channels, stretch)
+        return clip.reshape(2, self.channels, -1)
 
 
 class ClipPool:

@@ -57,7 +57,7 @@ def find_audio_column(dataset, wanted: str | None, name: str) -> str:
     """
     columns = column_names(dataset, name)
     if wanted is not None:
-        _check("audio_column", wanted, columns, name)
+        check_column("audio_column", wanted, columns, name)
         return wanted
     if "audio" in columns:
         return "audio"
@@ -91,7 +91,7 @@ def _pair_layout(dataset, columns: list[str], arguments: DataArguments, sources:
     chosen = {"noisy_column": arguments.noisy_column, "clean_column": arguments.clean_column}
     for option, column in chosen.items():
         if column is not None:
-            _check(option, column, columns, name)
+            check_column(option, column, columns, name)
         elif option.removesuffix("_column") in columns:
             chosen[option] = option.removesuffix("_column")
     # One is known: the other is the only other column with audio.
@@ -109,11 +109,11 @@ def _stem_layout(dataset, columns: list[str], arguments: DataArguments, sources:
     given = _given_sources(arguments.source_columns, sources)
     mixture = arguments.mixture_column or ("mixture" if "mixture" in columns else None)
     if mixture is not None:
-        _check("mixture_column", mixture, columns, name)
+        check_column("mixture_column", mixture, columns, name)
     parts: list[tuple[str, ...]] = []
     for source in sources:
         for column in given.get(source, ()):
-            _check(f"source_columns {source}", column, columns, name)
+            check_column(f"source_columns {source}", column, columns, name)
         parts.append(given.get(source) or ((source,) if source in columns else ()))
     missing = [source for source, part in zip(sources, parts) if not part]
     if missing == [sources[-1]]:
@@ -144,6 +144,7 @@ def _given_sources(options: Sequence[str], sources: Sequence[str]) -> dict[str, 
     return given
 
 
-def _check(option: str, column: str, columns: Sequence[str], name: str) -> None:
+def check_column(option: str, column: str, columns: Sequence[str], name: str) -> None:
+    """Raises ValueError, with the columns there are, where a dataset has none that an option names."""
     if column not in columns:
         raise ValueError(f"{option}={column!r}: {name} has the columns {', '.join(columns)}")

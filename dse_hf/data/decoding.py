@@ -104,6 +104,29 @@ class EncodedClip:
         return samples
 
 
+class RecordingAndCleaned:
+    """A recording and what cleaning made of it, read together like one `EncodedClip` of twice as many channels.
+
+    Args:
+        recording, cleaned (`EncodedClip`): of the same rate and length.
+        channels (`int`): of each: mixed down to mono, or repeated.
+
+    Raises:
+        BadClipError: they are not of the same rate and length.
+    """
+
+    def __init__(self, recording: EncodedClip, cleaned: EncodedClip, channels: int):
+        if (recording.frames, recording.rate) != (cleaned.frames, cleaned.rate):
+            lengths = " and ".join(f"{clip.frames} samples at {clip.rate} Hz" for clip in (recording, cleaned))
+            raise BadClipError("unequal lengths", f"recording and cleaned have {lengths}")
+        self.frames, self.rate = recording.frames, recording.rate
+        self._clips, self._channels = (recording, cleaned), channels
+
+    def read(self, start: int = 0, stop: int | None = None) -> Waveform:
+        """Frames `start` to `stop`, (n, 2·channels), those of the recording first."""
+        return np.concatenate([to_channels(clip.read(start, stop), self._channels) for clip in self._clips], axis=1)
+
+
 def _content_and_path(item) -> tuple[bytes | None, str | None]:
     if isinstance(item, (str, Path)):
         return None, str(item)
@@ -170,7 +193,9 @@ def decode_stretch(clip: EncodedClip, start: int, length: int, sampling_rate: in
     return np.pad(samples, ((0, length - len(samples)), (0, 0))).T
 
 
-def read_clip(clip: EncodedClip, sampling_rate: int, channels: int = 1, stretch: tuple | None = None) -> Waveform:
+def read_clip(
+    clip: EncodedClip | RecordingAndCleaned, sampling_rate: int, channels: int = 1, stretch: tuple | None = None
+) -> Waveform:
     """An opened clip, (C, T).
 
     Args:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from .audio_folders import AUDIO_SUFFIXES, needs_torchcodec, read_audio_folder
+from .audio_folders import AUDIO_SUFFIXES, joined, needs_torchcodec, read_audio_folder, with_audio
 from .specs import DatasetSpec
 
 
@@ -116,7 +116,8 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
     """Rows of a split of a local folder of audio files; none where `<folder>/<split>` has no audio files.
 
     `<folder>/<split>/**/*.flac` give a row each, with a column `audio`, and the columns of a `metadata.csv` beside
-    them whose `file_name` names the file (the layout of `datasets`' audiofolder). With `columns`, a row is what was
+    them whose `file_name` names the file (the layout of `datasets`' audiofolder). Where that names files as
+    `<column>_file_name`, rows are its own, with an audio column for each. With `columns`, a row is what was
     recorded together: `<split>/noisy/a.wav` and `<split>/clean/a.wav` where a folder has the name of one of the
     columns, else `<split>/song/vocals.wav` and `<split>/song/drums.wav`.
     """
@@ -131,7 +132,11 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
     metadata = root / "metadata.csv"
     if metadata.exists():
         with open(metadata, encoding="utf-8", newline="") as file:
-            described = {str(root / row.pop("file_name")): row for row in csv.DictReader(file)}
+            table = list(csv.DictReader(file))
+        if table and any(name.endswith("_file_name") for name in table[0]):
+            items = {row["audio"]["path"]: row["audio"] for row in rows}
+            return [with_audio(joined(str(root), row), items) for row in table]
+        described = {str(root / row.pop("file_name")): row for row in table}
         empty = {column: None for row in described.values() for column in row}
         rows = [{**row, **empty, **described.get(row["audio"]["path"], {})} for row in rows]
     return rows

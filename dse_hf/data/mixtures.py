@@ -45,28 +45,32 @@ class Mixer:
 
         Args:
             speech, noise: collections of clips, with `fill` as `ClipCollection` has it.
+
+        Where there is a cleaned version of the speech, that is the foreground, and the noise that it lacks belongs to
+        the background, beside the noise that the SNR is of.
         """
         arguments = self.arguments
         balance = arguments.speaker_balance if arguments.augment else 0.0
-        foreground = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
+        voice = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
         if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
-            foreground = self.formants(foreground, rng)
+            voice = self.formants(voice, rng)
         if self.speech_equalizer is not None:
-            foreground = self.speech_equalizer(foreground, rng)
-        foreground = self.effects.foreground(foreground, rng)
+            voice = self.speech_equalizer(voice, rng)
+        recording, foreground = _versions(self.effects.foreground(voice, rng))
         background = self._noise(speech, noise, rng)
-        foreground, background = self.effects.sources(np.stack([foreground, background]), rng)
+        sources = np.stack([foreground, background, recording - foreground])
+        foreground, background, own_noise = self.effects.sources(sources, rng)
         share = rng.uniform()
         snr_db = rng.uniform(arguments.snr_low, arguments.snr_high)
         background = background * gain_for_snr(foreground, background, snr_db)
         if share < arguments.clean_share:
             background = np.zeros_like(background)
         elif share < arguments.clean_share + arguments.noise_only_share:
-            foreground = np.zeros_like(foreground)
-        sources = np.stack([foreground, background]).astype(np.float32)
-        if arguments.augment:
-            sources *= rng.choice(np.float32([-1, 1]), (2, 1, 1))  # either polarity
+            foreground, own_noise = np.zeros_like(foreground), np.zeros_like(own_noise)
+        polarity = rng.choice(np.float32([-1, 1]), (2, 1, 1)) if arguments.augment else np.ones((2, 1, 1), np.float32)
+        sources = polarity * np.stack([foreground, background]).astype(np.float32)
+        sources[1] += polarity[0] * own_noise
         level = 10 ** (rng.uniform(arguments.level_low, arguments.level_high) / 20)
         return example(sources, level / max(rms(sources.sum(axis=0)), 1e-8))
 
@@ -86,15 +90,24 @@ class Mixer:
             synthetic = self.synthetic_noises[int(rng.integers(len(self.synthetic_noises)))](self.length, rng)
             background = np.repeat(synthetic[None], speech.channels, axis=0)
         elif (draw := draw - arguments.synthetic_noise_share) < arguments.babble_share:
-            return self.babble(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
+            return self.babble(lambda: self._other_voice(speech, rng), rng)
         elif draw - arguments.babble_share < arguments.crowd_share:
-            background = self.crowd(lambda: speech.fill(self.length, rng, speed=self.noise_speed), rng)
+            background = self.crowd(lambda: self._other_voice(speech, rng), rng)
         else:
             background = noise.fill(self.length, rng, speed=self.noise_speed, balance=1.0)
             variation_share = arguments.noise_variation_share if arguments.augment else 0.0
             if variation_share > 0 and rng.uniform() < variation_share:
                 background = self.noise_variation(background, rng)
         return background if self.noise_equalizer is None else self.noise_equalizer(background, rng)
+
+    def _other_voice(self, speech, rng: np.random.Generator) -> Waveform:
+        """As it was recorded, (C, T)."""
+        return _versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
+
+
+def _versions(speech: Waveform) -> Waveform:
+    """(C, T), or (2, C, T), a recording and the cleaned one → (2, C, T)."""
+    return speech if speech.ndim == 3 else np.stack([speech, speech])
 
 
 class SpeechNoiseMixtures(EpochDataset):
