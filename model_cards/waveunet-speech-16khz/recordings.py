@@ -2,7 +2,8 @@
 """How clean the recordings of every speaker are: DNSMOS of stretches of 6 seconds, means.
 
 Its targets' noise is what a model may learn to keep: `targets.yaml` leaves out the speaker with the noisiest
-ones, `cleaner.yaml` three more, `wide.yaml` the next, `clearer.yaml` the next three. `cleaned.py` takes it out instead.
+ones, `cleaner.yaml` three more, `wide.yaml` the next, `clearer.yaml` the next three.
+`cleaned.py` takes it out instead.
 Needs the extra `dnsmos`.
 
     python model_cards/waveunet-speech-16khz/recordings.py corpus [split]
