@@ -132,8 +132,9 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
     metadata = root / "metadata.csv"
     if metadata.exists():
         with open(metadata, encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file))
-        if table and any(name.endswith("_file_name") for name in table[0]):
+            reader = csv.DictReader(file)
+            names, table = reader.fieldnames or [], list(reader)
+        if any(name.endswith("_file_name") for name in names):
             items = {row["audio"]["path"]: row["audio"] for row in rows}
             return [with_audio(joined(str(root), row), items) for row in table]
         described = {str(root / row.pop("file_name")): row for row in table}
