@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,18 +10,12 @@ import soundfile
 from dse_hf.augmentation import rms
 from dse_hf.data import ClipCollection
 
-
-CARD = Path(__file__).parent.parent / "model_cards" / "waveunet-speech-16khz"
+from .test_card_scripts import script as card_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(CARD))
-    try:
-        import cleaned
-    finally:
-        sys.path.remove(str(CARD))
-    return cleaned
+    return card_script("waveunet-speech-16khz/cleaned.py")
 
 
 def test_what_is_quiet_goes_and_of_what_is_loud_little(script):
