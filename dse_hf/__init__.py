@@ -5,9 +5,14 @@ and pipelines as soon as these are imported, before or after dse_hf.
 """
 
 import importlib
+import os
 
 import wrapt
 
+
+# ONNX Runtime (exports, DNSMOS; torchmetrics imports it) reports to its maker unless told not to before it is imported,
+# and its thread aborts or hangs processes that are forked after that. Whoever wants it sets this to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

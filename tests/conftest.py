@@ -3,6 +3,7 @@ import os
 
 # Nothing in the tests may reach the real Hub; those of the Hub start a local one and processes of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as dse_hf does, which may be imported later
 
 import pytest
 import torch

@@ -80,7 +80,11 @@ def _server(imported: str) -> subprocess.Popen:
     """The process that is forked; it ends with this one."""
     if imported not in _servers:
         command = [sys.executable, "-c", SERVER % imported]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {
+            **os.environ,
+            "ORT_DISABLE_TELEMETRY": "1",
+        }  # as dse_hf does; its thread would not live in a fork
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         atexit.register(server.stdin.close)
         _servers[imported] = server
     return _servers[imported]

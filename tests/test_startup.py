@@ -1,6 +1,7 @@
 """What a command imports is what its user waits for."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -52,6 +53,20 @@ def test_help_imports_nothing_slow(command):
 def test_the_package_is_lazy():
     imported = imported_by("import dse_hf; assert 'load_model' in dir(dse_hf)")
     assert "dse_hf" in imported and not (SLOW | NOT_FOR_SEPARATION) & set(imported)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_onnx_runtime_reports_nothing_unless_the_user_wants_it(tmp_path, wanted):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+    }  # and nothing that tells of a CI, where it is off
+    if wanted:
+        environment["ORT_DISABLE_TELEMETRY"] = "0"
+    code = "import os, dse_hf, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"{int(not wanted)}\n", done.stderr[-3000:]
+    assert wanted or not [path for path in tmp_path.rglob("*") if "microsoft" in str(path).lower()]
 
 
 @pytest.fixture
