@@ -10,8 +10,8 @@ import os
 import wrapt
 
 
-# ONNX Runtime (exports, DNSMOS; torchmetrics imports it) reports to its maker unless told not to before its import, and
-# its thread aborts or hangs processes that are forked later. Whoever wants it sets this to 0.
+# ONNX Runtime (exports, DNSMOS; torchmetrics imports it) reports to its maker unless told not to before its import,
+# and its thread aborts or hangs processes that are forked later. Whoever wants it sets this to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
