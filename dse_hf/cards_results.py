@@ -38,7 +38,8 @@ def read_scores(results: dict | None, name: str) -> Scores | None:
 
 def _of_evaluation(results: dict, name: str) -> Scores | None:
     from .evaluation_peers import INPUT, PEERS
-    from .evaluation_report import eval_results, markdown_table
+    from .evaluation_report import eval_results
+    from .evaluation_tables import markdown_table
 
     scored = [key for key, entry in results["models"].items() if "mean" in entry and key not in (INPUT, *PEERS)]
     named = [key for key in scored if key.rstrip("/").rpartition("/")[2] == name.rpartition("/")[2]]

@@ -103,7 +103,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .evaluation import common_channels, common_sources
     from .evaluation import evaluate as score
     from .evaluation_peers import load_system
-    from .evaluation_report import markdown_table, not_scored, write_report
+    from .evaluation_report import write_report
+    from .evaluation_tables import markdown_table, not_scored
 
     with quiet_libraries():
         systems = [load_system(name, args.device) for name in args.models]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers.utils import logging
 
-from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation import evaluate
 
 
 CORPUS = Path(__file__).resolve().parent / "waveunet-speech-16khz" / "corpus.py"
@@ -27,9 +27,9 @@ class Parser(argparse.ArgumentParser):
         if writes:
             self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
 
-    def add_evaluation(self, output: str, jobs: int = 1) -> None:
+    def add_evaluation(self, output: str) -> None:
         self.add_argument("--output", default=output, help="folder of the results")
-        self.add_argument("--jobs", type=int, default=jobs, help="processes")
+        self.add_argument("--jobs", type=int, default=2, help="processes")
 
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
         """Ends the script if there is no corpus."""
@@ -51,8 +51,8 @@ def measure(systems: list, clips: Callable, arguments: argparse.Namespace, **opt
         return evaluate(systems, clips, arguments.output, jobs=arguments.jobs, progress=move, **options)
 
 
-def tell_whether_known(results: dict, card: Path) -> None:
-    """Prints whether the mixtures are those of the results in the card's folder."""
-    known = json.loads((card / RESULTS).read_text(encoding="utf-8"))["dataset"]["fingerprint"]
+def tell_whether_known(results: dict, file: Path) -> None:
+    """Prints whether the mixtures are those of the results in the card's file."""
+    known = json.loads(file.read_text(encoding="utf-8"))["dataset"]["fingerprint"] if file.exists() else None
     same = results["dataset"]["fingerprint"] == known
-    print(f"\nThe mixtures are {'those' if same else 'not those'} of {card.name}/{RESULTS}, to the bit.")
+    print(f"\nThe mixtures are {'those' if same else 'not those'} of {file.parent.name}/{file.name}, to the bit.")

@@ -175,3 +175,15 @@ def test_the_dialogue_card_plays_the_best_a_middling_and_the_worst_clip(tmp_path
     ]
     played = [name for line in lines for name in re.findall(r'src="example/held_out/([^"]+)"', line)]
     assert len(played) == 21 and {path.name for path in tmp_path.iterdir()} == set(played)
+
+
+def test_what_is_no_speech_does_not_train(tmp_path):
+    names = ("tt-monkeys", "tt-monkeysintro", "confbridge-join", "confbridge-leave-in", "hello-world")
+    for language in ("es", "it"):
+        folder = tmp_path / f"asterisk-core-sounds-{language}-g722"
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.g722").touch()
+    found = script("waveunet-speech-16khz/corpus.py").find_speech(tmp_path)
+    by_split = {split: {x.path.stem for x in found if x.split == split} for split in ("train", "test")}
+    assert by_split == {"train": {"tt-monkeysintro", "confbridge-leave-in", "hello-world"}, "test": set(names)}

@@ -66,6 +66,30 @@ def test_the_clips_are_those_of_the_mixtures_and_say_what_is_in_them(script, cor
     assert {clip.attributes["kind"] for clip in clips} == {"crowd", "music"}
 
 
+def test_further_clips_come_after_the_first_ones(script, corpus):
+    clips = [list(script.held_out_clips(str(corpus), *numbers)) for numbers in ((3, "test"), (2, "test", 1))]
+    assert [clip.name for clip in clips[1][:3]] == ["0 dB, 1", "0 dB, 2", "5 dB, 1"]
+    by_name = {clip.name: clip for clip in clips[0]}
+    for clip in clips[1]:
+        np.testing.assert_array_equal(clip.references, by_name[clip.name].references)
+
+
+def test_further_results_leave_the_first_ones_alone(script, tmp_path, monkeypatch):
+    results = json.loads((CARD / "results.json").read_text())
+    end = "<!-- /table -->\n"
+    text = f"<!-- table: results.json -->\nold\n{end}<!-- table: card/further.json differences -->\n{end}"
+    (tmp_path / "README.md").write_text(text)
+    shutil.copy(CARD / "results.json", tmp_path)
+    monkeypatch.setattr(script, "HERE", tmp_path / "card")
+    monkeypatch.setattr(script, "TEXTS", [tmp_path / "README.md"])
+    (tmp_path / "card").mkdir()
+    script.write(results, tmp_path, first=25)
+    table = script.difference_table(results)
+    assert "| dtln | +" in table
+    assert (tmp_path / "README.md").read_text() == text.replace("differences -->\n", f"differences -->\n{table}\n")
+    assert [path.name for path in (tmp_path / "card").iterdir()] == ["further.json"]
+
+
 def test_results_tables_and_picture_are_replaced(script, tmp_path, monkeypatch):
     results = json.loads((CARD / "results.json").read_text())
     (tmp_path / "card").mkdir()
@@ -88,11 +112,15 @@ def test_results_tables_and_picture_are_replaced(script, tmp_path, monkeypatch):
 def test_the_tables_are_of_the_committed_results_and_these_of_the_committed_weights(script):
     results = json.loads((CARD / "results.json").read_text())
     extremes = json.loads((CARD / "extremes.json").read_text())
+    further = json.loads((CARD / script.FURTHER).read_text())
     version = load_system(CARD.name).version
-    assert results["models"][CARD.name]["version"] == extremes["systems"][CARD.name]["version"] == version
+    assert results["models"][CARD.name]["version"] == further["models"][CARD.name]["version"] == version
+    assert extremes["systems"][CARD.name]["version"] == version
     for path in script.TEXTS:
         text = path.read_text(encoding="utf-8")
         assert script.TABLE.search(text) and script.with_tables(text, results) == text
+        assert script.with_tables(text, further, script.FURTHER) == text
+    assert f"table: {script.FURTHER}" in (CARD / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_default_is_small():

@@ -10,15 +10,13 @@ from dse_hf.evaluation_peers import load_system
 from dse_hf.evaluation_report import (
     eval_results,
     improvement_by_level,
-    markdown_table,
     model_index,
-    not_scored,
     notable_clips,
-    report_markdown,
     slug,
     write_report,
 )
-from dse_hf.evaluation_summary import summarize
+from dse_hf.evaluation_summary import bootstrap_interval, summarize
+from dse_hf.evaluation_tables import difference_table, markdown_table, not_scored, report_markdown
 from tests.test_evaluation import Damped, four_clips
 
 
@@ -88,6 +86,25 @@ def test_tables_of_intervals_and_of_other_sources(results):
     assert "| ours | 9.0 [8.0, 10.0] |" in markdown_table(results, statistic="interval")
     assert markdown_table(results, source="background").splitlines()[2:] == ["| input | -2.5 |", "| ours | -9.0 |"]
     assert "PESQ-NB" in markdown_table(results_of(8000, ours=[record("a", 1.0, 1.0)]))
+
+
+def test_differences_are_taken_clip_by_clip():
+    rng = np.random.default_rng(0)
+    inputs, ours = 10 * rng.standard_normal(40), 1 + 0.1 * rng.standard_normal(40)
+    results = results_of(
+        theirs=[record(f"{i}", inputs[i], 0.0, None if i == 3 else 1.0) for i in range(40)],
+        unscored=[record(f"{i}", 0.0, 0.0, None) for i in range(40)],
+        ours=[record(f"{i}", inputs[i] + ours[i], 0.0, 5.0 if i == 3 else 1.25) for i in reversed(range(40))],
+    )
+    heading, _, theirs, unscored = difference_table(results).splitlines()
+    assert heading == "| ahead of | SI-SDR (dB) | PESQ-WB |"
+    low, high = bootstrap_interval(ours)
+    assert 0.9 < low < high < 1.1
+    assert theirs == f"| theirs | {ours.mean():+.2f} [{low:+.2f}, {high:+.2f}] | +0.250 [+0.250, +0.250] |"
+    assert unscored.endswith("| – |")
+    assert "How far ours is ahead" in report_markdown(results) and theirs in report_markdown(results)
+    del results["models"]["theirs"], results["models"]["unscored"]
+    assert "ahead" not in report_markdown(results)
 
 
 def test_the_report_says_what_was_not_scored(results):

@@ -23,7 +23,8 @@ import soxr
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation_peers import INPUT, System, load_system
-from dse_hf.evaluation_report import markdown_table, write_report
+from dse_hf.evaluation_report import write_report
+from dse_hf.evaluation_tables import markdown_table
 
 
 HERE = Path(__file__).resolve().parent
@@ -100,7 +101,7 @@ def main() -> int:
     )
     write_report(results, systems, clips, arguments.output)
     print(markdown_table(results))
-    tell_whether_known(results, HERE)
+    tell_whether_known(results, HERE / RESULTS)
     if arguments.write:
         write(results, Path(arguments.output))
     return 0

@@ -21,8 +21,8 @@ from sources import LEVELS, SECONDS, SOURCES, held_out_clips
 
 from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation_peers import INPUT, System, load_system
-from dse_hf.evaluation_report import markdown_table
 from dse_hf.evaluation_summary import bootstrap_interval
+from dse_hf.evaluation_tables import markdown_table
 from dse_hf.pretrained import DEFAULT_MODEL
 
 
@@ -136,7 +136,7 @@ def main() -> int:
     description = {"name": name, "split": arguments.split, "levels": LEVELS}
     results = measure(systems, clips, arguments, description=description)
     print("\n\n".join(tables(results, arguments.model).values()))
-    tell_whether_known(results, HERE)
+    tell_whether_known(results, HERE / RESULTS)
     if arguments.write:
         write(results, arguments.model, Path(arguments.output))
     return 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from evaluate import held_out_clips
 
 from dse_hf.evaluation_peers import load_system
-from dse_hf.evaluation_report import markdown_table
+from dse_hf.evaluation_tables import markdown_table
 
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("start", help="what the stage started from: embedded name, folder or Hub id")
     parser.add_argument("runs", nargs="+", help="folders that the stage left")
     parser.add_argument("--per-snr", type=int, default=15, help="clips for each SNR")
-    parser.add_evaluation("evaluation/choice", jobs=2)
+    parser.add_evaluation("evaluation/choice")
     parser.set_defaults(split="validation")
     arguments = parser.parse_args()
     mixes = {}

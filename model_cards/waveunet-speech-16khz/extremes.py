@@ -10,6 +10,9 @@ replaced.
 import json
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
@@ -57,11 +60,10 @@ def attenuation(system: System, mixture: np.ndarray) -> float:
 
 def measure(system: System, corpus: str, size: int, split: str) -> dict:
     speech, noise = held_out_speech(corpus, size, split, RATE), held_out_noise(corpus, size, split, RATE)
-    label = {"desc": system.name, "disable": None, "leave": False}
     return {
         "version": system.version,
-        "speech": [harm(system, speech[index]) for index in tqdm(range(size), **label)],
-        "noise": [attenuation(system, noise[index]["input_values"]) for index in tqdm(range(size), **label)],
+        "speech": [harm(system, speech[index]) for index in range(size)],
+        "noise": [attenuation(system, noise[index]["input_values"]) for index in range(size)],
         "silence": float(np.abs(foreground_of(system, np.zeros((1, RATE), np.float32))).max()),
     }
 
@@ -91,14 +93,21 @@ def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id")
     parser.add_argument("--clips", type=int, default=50, help="of speech, and of noise")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, each of which measures a system")
     arguments = parser.parse_args()
     logging.disable_progress_bar()
     systems = [load_system(name) for name in (*PEERS, arguments.model)]
+    measure_one = partial(measure, corpus=arguments.corpus, size=arguments.clips, split=arguments.split)
+    threads = max(1, torch.get_num_threads() // arguments.jobs)
+    processes = ProcessPoolExecutor(arguments.jobs, get_context("spawn"), torch.set_num_threads, (threads,))
+    with processes, tqdm(total=len(systems), desc="systems", disable=None) as bar:
+        measured = {}
+        for system, result in zip(systems, processes.map(measure_one, systems)):
+            measured[system.name] = result
+            bar.update()
     results = {
         "dataset": {"split": arguments.split, "clips": arguments.clips, "seconds": SECONDS},
-        "systems": {
-            system.name: measure(system, arguments.corpus, arguments.clips, arguments.split) for system in systems
-        },
+        "systems": measured,
     }
     table = markdown_table(results)
     if arguments.write:
