@@ -35,6 +35,7 @@ def add_separate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", default=DEFAULT_MODEL, help="embedded name, folder or Hub id (default: %(default)s)")
     add("--device", default="auto", help="such as cpu, cuda or cuda:1 (default: %(default)s)")
     add("--dtype", default="auto", choices=_DTYPES, help="to compute in (default: %(default)s)")
+    add("--fast", action="store_true", help="in half the time, a little worse; for models that take each sound twice")
     add("--sources", type=_comma_list, help="those to write, with commas between them (default: all)")
     add("--format", default="wav", choices=_FILE_FORMATS, help="of the results (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace existing files")
@@ -105,6 +106,10 @@ def _load_model(args: argparse.Namespace, report: "_Report"):
         source = find_model(args.model)
         model = load_model(source, device=args.device, dtype=args.dtype)
     report.loaded(source)
+    if args.fast and not getattr(model.config, "both_polarities", False):
+        complain(f"--fast changes nothing: model {args.model!r} takes each sound once")
+    elif args.fast:
+        model.config.both_polarities = False
     return model
 
 

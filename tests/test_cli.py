@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, cli, cli_separate
 from dse_hf.audio import FILE_FORMATS
@@ -79,6 +80,29 @@ def test_files_of_many_kinds(folder, model, capsys):
     assert lines[0] == f"model {model}: a folder"
     assert lines[1].startswith("noisy.wav: 1.0 s of 2 channels at 44100 Hz in ")
     assert "out/here/noisy.foreground.wav (-" in lines[2]
+
+
+def test_fast_takes_each_sound_once(folder, model, capsys):
+    name = write("noisy.wav", 0.5)
+
+    def foreground(*options):
+        assert main(["separate", name, "--overwrite", "--quiet", *options]) == 0
+        return soundfile.read("noisy.foreground.wav")[0]
+
+    torch.manual_seed(0)
+    twice = WaveUNetModel(WaveUNetConfig(num_layers=2, channel_growth=4, padding="same", sampling_rate=16000))
+    for parameter in twice.parameters():  # biases are 0 when new, and then both polarities give the same
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    twice.config.both_polarities = True
+    twice.save_pretrained("twice")
+    twice.config.both_polarities = False
+    twice.save_pretrained("once")
+    capsys.readouterr()  # what transformers says of it
+    np.testing.assert_array_equal(foreground("--model", "twice", "--fast"), foreground("--model", "once"))
+    assert np.abs(foreground("--model", "twice") - foreground("--model", "once")).max() > 1e-3
+    assert not failures(capsys)
+    foreground("--model", "once", "--fast")
+    assert failures(capsys) == ["--fast changes nothing: model 'once' takes each sound once"]
 
 
 def test_results_lie_beside_each_file_and_may_be_chosen(folder, model):
