@@ -12,7 +12,6 @@ import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
@@ -24,6 +23,7 @@ from transformers.utils import logging
 
 from dse_hf import metrics
 from dse_hf.evaluation_peers import PEERS, System, load_system
+from dse_hf.evaluation_processes import scoring_context
 
 
 HERE = Path(__file__).resolve().parent
@@ -99,7 +99,7 @@ def main() -> int:
     systems = [load_system(name) for name in (*PEERS, arguments.model)]
     measure_one = partial(measure, corpus=arguments.corpus, size=arguments.clips, split=arguments.split)
     threads = max(1, torch.get_num_threads() // arguments.jobs)
-    processes = ProcessPoolExecutor(arguments.jobs, get_context("spawn"), torch.set_num_threads, (threads,))
+    processes = ProcessPoolExecutor(arguments.jobs, scoring_context(), torch.set_num_threads, (threads,))
     with processes, tqdm(total=len(systems), desc="systems", disable=None) as bar:
         measured = {}
         for system, result in zip(systems, processes.map(measure_one, systems)):
