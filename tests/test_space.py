@@ -288,13 +288,17 @@ def _made(folder: Path) -> range:
     return range(6)
 
 
-def test_no_folder_of_ours_is_left_behind(client, tmp_path):
-    place = Path(tempfile.gettempdir())
-    before = set(place.glob("dse-hf-*"))
+def test_no_folder_of_ours_is_left_behind(client, tmp_path, monkeypatch):
+    # Only those that this process makes: tests that run beside this one make theirs in the same place.
+    made = []
+    mkdtemp = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *options: made.append(mkdtemp(*options)) or made[-1])
     client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
     with pytest.raises(AppError):
         client.predict(audio=handle_file(bad_files(tmp_path)["silent"][0]), model="two", api_name="/separate")
-    assert set(place.glob("dse-hf-*")) <= before
+    ours = [folder for folder in made if Path(folder).name.startswith("dse-hf-")]
+    assert len(ours) == 2
+    assert [folder for folder in ours if Path(folder).exists()] == []
 
 
 def test_the_app_command_tells_what_to_install_without_gradio(tmp_path):
