@@ -33,7 +33,7 @@ WAVEFORM = "import torch; waveform = torch.zeros(1, 16000)\n"
 
 # Options that are added for time alone.
 QUICKER = {
-    "dse-hf evaluate": " --limit 1",
+    "dse-hf evaluate": " --limit 1 --jobs 1",
     "dse-hf train --model": " --validation_examples 2 --per_device_train_batch_size 2",
 }
 
