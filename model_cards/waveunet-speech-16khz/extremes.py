@@ -70,16 +70,16 @@ def measure(system: System, corpus: str, size: int, split: str) -> dict:
 
 def markdown_table(results: dict) -> str:
     lines = [
-        "| | clean speech: SI-SDR (dB) | PESQ-WB | STOI | noise alone: dB below the input | least | digital silence |",
-        "|---|---|---|---|---|---|---|",
+        "| | clean speech: SI-SDR (dB) | worst | PESQ-WB | worst | STOI | worst "
+        "| noise alone: dB below the input | worst | digital silence |",
+        "|---" * 10 + "|",
     ]
     for name, result in results["systems"].items():
-        si_sdr, pesq, stoi = (mean(clip[metric] for clip in result["speech"]) for metric in ("si_sdr", "pesq", "stoi"))
-        silence = _silence(result["silence"])
-        lines.append(
-            f"| {name} | {si_sdr:.1f} | {pesq:.2f} | {stoi:.3f} | {mean(result['noise']):.1f} "
-            f"| {min(result['noise']):.1f} | {silence} |"
-        )
+        cells = [name]
+        for metric, form in (("si_sdr", ".1f"), ("pesq", ".2f"), ("stoi", ".3f"), ("noise", ".1f")):
+            values = result["noise"] if metric == "noise" else [clip[metric] for clip in result["speech"]]
+            cells += [format(mean(values), form), format(min(values), form)]
+        lines.append(f"| {' | '.join([*cells, _silence(result['silence'])])} |")
     return "\n".join(lines)
 
 
