@@ -290,9 +290,8 @@ def _made(folder: Path) -> range:
 
 def test_no_folder_of_ours_is_left_behind(client, tmp_path, monkeypatch):
     # Only those that this process makes: tests that run beside this one make theirs in the same place.
-    made = []
-    mkdtemp = tempfile.mkdtemp
-    monkeypatch.setattr(tempfile, "mkdtemp", lambda *options: made.append(mkdtemp(*options)) or made[-1])
+    made, mkdtemp = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *args, **kwargs: made.append(mkdtemp(*args, **kwargs)) or made[-1])
     client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
     with pytest.raises(AppError):
         client.predict(audio=handle_file(bad_files(tmp_path)["silent"][0]), model="two", api_name="/separate")

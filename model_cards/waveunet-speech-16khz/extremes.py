@@ -3,8 +3,8 @@
 
     python model_cards/waveunet-speech-16khz/extremes.py corpus
 
-prints the card's second table, with what others do beside it. With `--write`, `extremes.json` and that table are
-replaced.
+prints the card's tables of them, with what others do beside it, and how many clips miss what the project wants. With
+`--write`, `extremes.json` and those tables are replaced.
 """
 
 import json
@@ -69,18 +69,27 @@ def measure(system: System, corpus: str, size: int, split: str) -> dict:
 
 
 def markdown_table(results: dict) -> str:
-    lines = [
-        "| | clean speech: SI-SDR (dB) | worst | PESQ-WB | worst | STOI | worst "
-        "| noise alone: dB below the input | worst | digital silence |",
-        "|---" * 10 + "|",
+    clean = [
+        "| clean speech | SI-SDR (dB) | worst | clips below 25 | PESQ-WB | worst | clips below 4 | STOI | worst |",
+        "|---" * 9 + "|",
+    ]
+    nothing = [
+        "| no speech | noise alone: dB below the input | worst | clips below 15 | digital silence |",
+        "|---" * 5 + "|",
     ]
     for name, result in results["systems"].items():
-        cells = [name]
-        for metric, form in (("si_sdr", ".1f"), ("pesq", ".2f"), ("stoi", ".3f"), ("noise", ".1f")):
-            values = result["noise"] if metric == "noise" else [clip[metric] for clip in result["speech"]]
-            cells += [format(mean(values), form), format(min(values), form)]
-        lines.append(f"| {' | '.join([*cells, _silence(result['silence'])])} |")
-    return "\n".join(lines)
+        si_sdr, pesq, stoi = ([clip[metric] for clip in result["speech"]] for metric in ("si_sdr", "pesq", "stoi"))
+        noise, silence = result["noise"], _silence(result["silence"])
+        clean.append(
+            f"| {name} | {mean(si_sdr):.1f} | {min(si_sdr):.1f} | {_below(25, si_sdr)} "
+            f"| {mean(pesq):.2f} | {min(pesq):.2f} | {_below(4, pesq)} | {mean(stoi):.3f} | {min(stoi):.3f} |"
+        )
+        nothing.append(f"| {name} | {mean(noise):.1f} | {min(noise):.1f} | {_below(15, noise)} | {silence} |")
+    return "\n".join([*clean, "", *nothing])
+
+
+def _below(goal: float, values: list[float]) -> int:
+    return sum(value < goal for value in values)
 
 
 def _silence(peak: float) -> str:
