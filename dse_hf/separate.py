@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .audio import AudioError, AudioReader, AudioWriter, Resampler, describe_os_error, output_format, quantize
+from .audio import AudioError, AudioReader, AudioWriter, Resampler, output_format, quantize
+from .errors import describe_os_error
 
 
 @dataclass

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from dse_hf import load_model
-from dse_hf.conversion import feature_extractor_for
+from dse_hf.registry import feature_extractor_for
 
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "dse_hf" / "pretrained"

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 @pytest.fixture
 def hub(tmp_path):
     """A local Hub, empty."""
-    from .hub import LocalHub
+    from .hub.local import LocalHub
 
     with LocalHub(tmp_path / "hub") as hub:
         yield hub
@@ -24,9 +24,9 @@ def hub(tmp_path):
 @pytest.fixture
 def quick_metrics(monkeypatch):
     """All scores but DNSMOS, which takes a second for each clip; the tests of metrics and command line have it."""
-    from dse_hf import evaluation, metrics
+    from dse_hf.evaluation import metrics, run
     from dse_hf.training import validation
 
     names = [name for name in metrics.available_metrics(16000) if name != "dnsmos"]
-    for module in (evaluation, validation):
+    for module in (run, validation):
         monkeypatch.setattr(module, "available_metrics", lambda sampling_rate: names)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dse_hf.audio import AudioError
 from dse_hf.separate import separate_file
-from tests.test_audio import tones, write_av
+from tests.audio.test_audio import tones, write_av
 
 
 class StubModel:
@@ -155,7 +155,7 @@ def test_any_length_rate_and_channels(tmp_path_factory, frames, channels, rates,
 
 
 def test_model_at_the_rate_of_the_file_gives_what_separate_gives(tmp_path):
-    from tests.test_waveunet import tiny_model
+    from tests.models.test_waveunet import tiny_model
 
     model = tiny_model()
     samples = noise(25000, 3)

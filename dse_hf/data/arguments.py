@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..noises import SYNTHETIC_NOISES
+from .noises import SYNTHETIC_NOISES
 from .specs import parse_specs
 
 

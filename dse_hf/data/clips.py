@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from ..augmentation import RandomSpeed, Waveform
+from .augmentation import RandomSpeed, Waveform
 from .bad_clips import BadClips, DataError
 from .columns import check_column, find_audio_column
 from .decoding import BadClipError, EncodedClip, RecordingAndCleaned, clip_name, read_clip

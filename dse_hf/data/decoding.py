@@ -8,7 +8,7 @@ import soundfile
 import soxr
 
 from ..audio import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioError, AudioReader
-from ..augmentation import Waveform
+from .augmentation import Waveform
 
 
 # Of clips longer than this, in seconds, only the part that is needed is decoded.

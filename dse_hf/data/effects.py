@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..augmentation import BandLimit, Clipping, Reverberation, Waveform
 from .arguments import DataArguments
+from .augmentation import BandLimit, Clipping, Reverberation, Waveform
 
 
 class Effects:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..augmentation import Waveform
+from .augmentation import Waveform
 from .bad_clips import report_bad_clips
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..augmentation import Waveform, gain_for_snr
 from .arguments import DataArguments
+from .augmentation import Waveform, gain_for_snr
 from .bad_clips import DataError, report_bad_clips
 from .clips import ClipCollection
 from .decoding import BadClipError

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..augmentation import (
+from .arguments import DataArguments
+from .augmentation import (
     RandomEqualizer,
     RandomFormants,
     RandomSpeed,
@@ -10,11 +11,10 @@ from ..augmentation import (
     gain_for_snr,
     rms,
 )
-from ..noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
-from .arguments import DataArguments
 from .clips import ClipCollection, ClipPool
 from .effects import Effects, example
 from .epochs import EpochDataset
+from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
 
 
 class Mixer:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..augmentation import RandomGain, Waveform, remix
 from .arguments import DataArguments
+from .augmentation import RandomGain, Waveform, remix
 from .bad_clips import BadClips, DataError
 from .columns import Layout, find_layout, known_columns
 from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, is_silent, resample, to_channels

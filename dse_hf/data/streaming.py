@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from ..augmentation import RandomSpeed, Waveform, remix
 from .arguments import DataArguments
+from .augmentation import RandomSpeed, Waveform, remix
 from .clips import lay_out
 from .columns import find_audio_column, find_layout, known_columns
 from .decoding import EncodedClip, clip_name, read_clip

@@ -10,17 +10,15 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import EarlyStoppingCallback, PreTrainedModel, default_data_collator, set_seed
 from transformers.utils import logging
 
-from ..cards import write_card
-from ..conversion import feature_extractor_for
 from ..data import DataArguments, build_training_set, build_validation_set, evaluation_clips
 from ..data.building import training_specs
-from ..models.configuration_dae import DAEConfig
-from ..models.configuration_dvae import DVAEConfig
+from ..errors import one_line
+from ..files import write_text
+from ..hub.cards import write_card
+from ..loading import load_model
 from ..models.configuration_waveunet import WaveUNetConfig
-from ..models.modeling_dae import DAEModel
-from ..models.modeling_dvae import DVAEModel
 from ..models.modeling_waveunet import WaveUNetModel
-from ..pretrained import load_model
+from ..registry import feature_extractor_for, model_type_of
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
 from .muon import Muon
 from .trainer import SeparationTrainer, last_complete_checkpoint
@@ -29,15 +27,13 @@ from .validation import results_of
 
 logger = logging.get_logger(__name__)
 
-MODELS = {"waveunet": (WaveUNetConfig, WaveUNetModel), "dae": (DAEConfig, DAEModel), "dvae": (DVAEConfig, DVAEModel)}
-
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the training that `argv` (by default the command line) describes; returns the exit status."""
     try:
         train(*parse_arguments(argv))
     except (ValueError, OSError, StrictDataclassError) as error:
-        sys.stderr.write(f"dse-hf train: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"dse-hf train: {one_line(error)}\n")
         return 1
     return 0
 
@@ -101,10 +97,8 @@ def build_model(arguments: ModelArguments) -> PreTrainedModel:
         return load_model(arguments.model, device="cpu", dtype="float32").train()
     if arguments.paper_variant:
         return WaveUNetModel(WaveUNetConfig.paper(arguments.paper_variant, **fields))
-    if arguments.model_type not in MODELS:
-        raise ValueError(f"model_type={arguments.model_type!r}: choose among {', '.join(MODELS)}")
-    config_class, model_class = MODELS[arguments.model_type]
-    return model_class(config_class(**fields))
+    model_type = model_type_of(arguments.model_type)
+    return model_type.model_class(model_type.config_class(**fields))
 
 
 def examples_of(arguments: SeparationTrainingArguments) -> int | None:
@@ -171,9 +165,7 @@ def write_results_and_card(trainer: SeparationTrainer, model_args: ModelArgument
         names = [Path(name).resolve().name if os.path.isdir(name) else name for name in datasets]
         name = f"{data_args.validation_split} split of {', '.join(names)}"
         results = {**results_of(trainer.clip_records, folder.name, name, config), "hardware": str(trainer.args.device)}
-        part = folder / "results.json.part"
-        part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, folder / "results.json")
+        write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     write_card(folder, base_model=model_args.model, datasets=datasets)
 
 

@@ -20,7 +20,7 @@ from ..data import Clip
 from ..models.feature_extraction_spectrogram import log_magnitude, short_time_spectrum
 from ..models.modeling_separation import center_crop
 from .losses import WeightedLoss
-from .remixing import exchange_backgrounds
+from .noise_swap import exchange_backgrounds
 from .validation import log_clips, mean_metrics, score_clips
 
 

@@ -10,9 +10,9 @@ import transformers
 from numpy.typing import NDArray
 
 from ..data import Clip
-from ..evaluation import fingerprint
-from ..evaluation_summary import summarize
-from ..metrics import available_metrics, score_signal
+from ..evaluation.metrics import available_metrics, score_signal
+from ..evaluation.run import fingerprint
+from ..evaluation.summary import summarize
 
 
 RATIOS = ["si_sdr", "si_sdr_improvement", "sdr"]
@@ -96,7 +96,7 @@ def results_of(records: list[dict], name: str, dataset: str, config) -> dict:
 
 def log_clips(writer, heard: list[HeardClip], config, step: int) -> None:
     """Sound and spectrograms of clips to TensorBoard: the mixture, and every source beside its reference."""
-    from ..figures import spectrogram_figure
+    from ..evaluation.figures import spectrogram_figure
 
     for number, item in enumerate(heard):
         signals = {"mixture": item.clip.mixture}

@@ -22,9 +22,9 @@ import soxr
 
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS
-from dse_hf.evaluation_peers import INPUT, System, load_system
-from dse_hf.evaluation_report import write_report
-from dse_hf.evaluation_tables import markdown_table
+from dse_hf.evaluation.report import write_report
+from dse_hf.evaluation.systems import INPUT, System, load_system
+from dse_hf.evaluation.tables import markdown_table
 
 
 HERE = Path(__file__).resolve().parent

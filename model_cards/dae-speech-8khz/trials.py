@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from dse_hf import DAEConfig, DAEModel
 from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
-from dse_hf.metrics import si_sdr, stoi
+from dse_hf.evaluation.metrics import si_sdr, stoi
 from dse_hf.models.feature_extraction_spectrogram import log_magnitude, short_time_spectrum
 
 

@@ -20,10 +20,10 @@ import numpy as np
 from sources import LEVELS, SECONDS, SOURCES, held_out_clips
 
 from dse_hf.evaluation import RESULTS
-from dse_hf.evaluation_peers import INPUT, System, load_system
-from dse_hf.evaluation_summary import bootstrap_interval
-from dse_hf.evaluation_tables import markdown_table
-from dse_hf.pretrained import DEFAULT_MODEL
+from dse_hf.evaluation.summary import bootstrap_interval
+from dse_hf.evaluation.systems import INPUT, System, load_system
+from dse_hf.evaluation.tables import markdown_table
+from dse_hf.loading import DEFAULT_MODEL
 
 
 HERE = Path(__file__).resolve().parent

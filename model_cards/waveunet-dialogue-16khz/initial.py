@@ -14,7 +14,7 @@ import torch
 from sources import SOURCES
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
-from dse_hf.conversion import feature_extractor_for
+from dse_hf.registry import feature_extractor_for
 
 
 def main(speech_model: str, folder: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dse_hf.augmentation import RandomEqualizer, RandomSpeed, Waveform, rms
 from dse_hf.data import Clip
+from dse_hf.data.augmentation import RandomEqualizer, RandomSpeed, Waveform, rms
 from dse_hf.data.clips import lay_out
-from dse_hf.noises import ColouredNoise
+from dse_hf.data.noises import ColouredNoise
 
 
 RATE = 16000

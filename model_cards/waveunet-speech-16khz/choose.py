@@ -16,8 +16,8 @@ from pathlib import Path
 
 from evaluate import held_out_clips
 
-from dse_hf.evaluation_peers import load_system
-from dse_hf.evaluation_tables import markdown_table
+from dse_hf.evaluation.systems import load_system
+from dse_hf.evaluation.tables import markdown_table
 
 
 HERE = Path(__file__).resolve().parent

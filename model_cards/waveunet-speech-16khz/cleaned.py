@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from dse_hf.evaluation_peers import load_system
+from dse_hf.evaluation.systems import load_system
 
 
 HERE = Path(__file__).resolve().parent

@@ -12,9 +12,9 @@ from pathlib import Path
 import soundfile
 import torch
 
-from dse_hf import metrics
 from dse_hf.cli import main as dse_hf
-from dse_hf.figures import save_figure, spectrogram_figure
+from dse_hf.evaluation import metrics
+from dse_hf.evaluation.figures import save_figure, spectrogram_figure
 
 
 EXAMPLE = Path(__file__).parent / "example"

@@ -23,9 +23,9 @@ from mixtures import SECONDS, SNRS, held_out_mixtures
 
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS
-from dse_hf.evaluation_peers import INPUT, PEERS, load_system
-from dse_hf.evaluation_report import write_report
-from dse_hf.evaluation_tables import difference_table, markdown_table
+from dse_hf.evaluation.report import write_report
+from dse_hf.evaluation.systems import INPUT, PEERS, load_system
+from dse_hf.evaluation.tables import difference_table, markdown_table
 
 
 HERE = Path(__file__).resolve().parent

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dse_hf.augmentation import gain_for_snr
+from dse_hf.data.augmentation import gain_for_snr
 
 
 HERE = Path(__file__).parent

@@ -21,9 +21,9 @@ from mixtures import SECONDS, held_out_noise, held_out_speech
 from tqdm import tqdm
 from transformers.utils import logging
 
-from dse_hf import metrics
-from dse_hf.evaluation_peers import PEERS, System, load_system
-from dse_hf.evaluation_processes import scoring_context
+from dse_hf.evaluation import metrics
+from dse_hf.evaluation.processes import scoring_context
+from dse_hf.evaluation.systems import PEERS, System, load_system
 
 
 HERE = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ import soundfile
 from evaluate import held_out_clips
 
 from dse_hf import load_model
-from dse_hf.evaluation_report import notable_clips
+from dse_hf.evaluation.report import notable_clips
 
 
 HERE = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import set_seed
 
 from dse_hf import WaveUNetModel, load_model
-from dse_hf.conversion import feature_extractor_for
+from dse_hf.registry import feature_extractor_for
 
 
 RAISED = 2.0  # over the lowest values that leave the bottleneck

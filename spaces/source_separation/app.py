@@ -6,7 +6,7 @@ import importlib.util
 if importlib.util.find_spec("spaces"):  # ZeroGPU: before torch
     import spaces  # noqa: F401
 
-from dse_hf.space.app import build_app, launch_app
+from dse_hf.app.interface import build_app, launch_app
 
 
 demo = build_app()

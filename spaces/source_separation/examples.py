@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dse_hf.augmentation import MainsHum, gain_for_snr
-from dse_hf.space.sounds import EXAMPLES
+from dse_hf.app.sounds import EXAMPLES
+from dse_hf.data.augmentation import MainsHum, gain_for_snr
 
 
 def main() -> None:

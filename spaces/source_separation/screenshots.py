@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from dse_hf.space.app import build_app, launch_app
+from dse_hf.app.interface import build_app, launch_app
 
 
 FOLDER = Path(__file__).parent / "screenshots"

@@ -30,8 +30,8 @@ from memory import write_noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+from dse_hf.loading import DEFAULT_MODEL
 from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution
-from dse_hf.pretrained import DEFAULT_MODEL
 from dse_hf.separate import separate_file
 
 

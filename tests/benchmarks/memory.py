@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dse_hf.audio import FILE_FORMATS, AudioWriter
-from dse_hf.pretrained import DEFAULT_MODEL, embedded_models
+from dse_hf.loading import DEFAULT_MODEL, embedded_models
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
 from dse_hf.audio import AudioReader
-from tests.test_audio import write_av
+from tests.audio.test_audio import write_av
 
 from .arrays import pipeline
 from .trials import RIGHT, Case, Trial, check, refusal
@@ -245,7 +245,7 @@ def run_space(case: Case) -> str:
     """The same files as a visitor's uploads: what is wrong is told without the server's folders."""
     import gradio
 
-    from dse_hf.space.app import answering
+    from dse_hf.app.interface import answering
 
     make: Callable = (damaged_file, damaged_file, _lying_upload)[case.number % 3]
     path = make(case)
@@ -275,7 +275,7 @@ def _lying_upload(case: Case) -> Path:
 
 @functools.cache
 def _handlers():
-    from dse_hf.space.app import Handlers
+    from dse_hf.app.interface import Handlers
 
     gc.collect()
     gc.freeze()  # as the Space does: what is collected after each request is the request's

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import soundfile
 
-from tests.hub import LocalHub
+from tests.hub.local import LocalHub
 
 from .children import Ended
 from .faults import OUTPUTS, RATE, SOUND, desk

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 import dse_hf
-from dse_hf.conversion import convert_checkpoint
+from dse_hf.convert.libdse import convert_checkpoint
 
 from .trials import RIGHT, Case, Failure, Trial, check, refusal
 

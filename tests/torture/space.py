@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from dse_hf.space.sounds import MAX_MEGABYTES
+from dse_hf.app.sounds import MAX_MEGABYTES
 
 from .faults import desk, temporary_folder
 from .files import damaged_file
@@ -35,7 +35,7 @@ MOST_MEGABYTES = 700  # by which the server may grow from its first answers on: 
 CHILD = """
 import sys
 from dse_hf import load_model
-from dse_hf.space.app import build_app, launch_app
+from dse_hf.app.interface import build_app, launch_app
 launch_app(build_app({"tiny": load_model(sys.argv[1])}), server_port=int(sys.argv[2]), quiet=True)
 """
 

@@ -1,0 +1,314 @@
+"""The app's page and its API, in Gradio."""
+
+import contextlib
+import functools
+import gc
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+from transformers.utils import logging
+
+from ..loading import DEFAULT_MODEL, OFFERED_MODELS, load_model
+from . import drawing, sounds
+
+
+FOLDER = Path(__file__).parent
+RUNS_AT_ONCE = 1  # a separation uses all cores
+WAITING = 32  # requests that may wait; the next one is told to come back
+CACHE_SECONDS = 3600  # before a sound is deleted
+_DIRECTORY = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:'\"]+[/\\])+")
+
+logger = logging.get_logger(__name__)
+
+
+def answering(handler: Callable) -> Callable:
+    """Tells the visitor what to do about a sound that cannot be used, and nothing of the server."""
+
+    @functools.wraps(handler)
+    def answer(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except ValueError as error:
+            message = " ".join(_DIRECTORY.sub("", str(error)).split())
+            raise gr.Error(message, duration=15, print_exception=False) from None
+        except Exception:
+            logger.exception("a request failed")
+            raise gr.Error("Something went wrong here, not in your sound. Try again", print_exception=False) from None
+        finally:
+            sounds.release_memory()
+            delete_broken_uploads()
+
+    return answer
+
+
+def delete_broken_uploads() -> None:
+    """Deletes parts of uploads that broke off a while ago: Gradio forgets them, and they would fill the disk."""
+    for path in Path(get_upload_folder()).glob("tmp*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and time.time() - path.stat().st_mtime > CACHE_SECONDS:
+                path.unlink()
+
+
+def gpu(handler: Callable) -> Callable:
+    """On ZeroGPU, borrows a GPU for the handler; elsewhere the handler itself."""
+    try:
+        from spaces import GPU
+    except ImportError:  # there is no such package, or only a folder of that name
+        return handler
+    return GPU(duration=60)(handler)
+
+
+class Handlers:
+    """What the page's buttons and the API call.
+
+    Args:
+        models (`dict`): name → model, those that are offered.
+        keep (`Callable`): path → path of a copy that Gradio serves, and deletes in time.
+    """
+
+    def __init__(self, models: dict, keep: Callable[[str], str]):
+        self.models, self.keep = models, keep
+        self.most_sources = max(len(model.config.sources) for model in models.values())
+
+    def model(self, name: str):
+        if name not in self.models:
+            raise ValueError(f"model {name!r}: choose one of {', '.join(self.models)}")
+        model = self.models[name]
+        if "SPACES_ZERO_GPU" in os.environ:  # only inside a handler is there a GPU
+            model = model.to("cuda")
+        return model
+
+    def run(self, audio: str | None, model: str, progress: Callable) -> tuple[sounds.Separation, dict[str, str], str]:
+        """The separation, source → served path, and the served archive."""
+        with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
+            separation = sounds.separate_sound(self.model(model), audio, Path(folder), progress)
+            files = {name: path for name, path in separation.files.items() if name != "input"}
+            archive = sounds.zip_files(list(files.values()), Path(folder) / f"{Path(audio).stem}.zip")
+            return separation, {name: self.keep(str(path)) for name, path in files.items()}, self.keep(str(archive))
+
+    def show_separation(self, audio, model, progress=gr.Progress()):  # noqa: B008
+        """For the page: players, mixer, table, pictures, downloads."""
+        separation, files, archive = self.run(audio, model, progress)
+        extra = [None] * (self.most_sources - len(files))
+        players = [gr.Audio(path, label=name.capitalize(), visible=True) for name, path in files.items()]
+        downloads = [gr.DownloadButton(f"Download {name}", value=path, visible=True) for name, path in files.items()]
+        return [
+            gr.Column(visible=True),
+            drawing.mixer_html(files),
+            *players,
+            *(gr.Audio(value, visible=False) for value in extra),
+            drawing.levels_html(separation.levels, separation.changes()),
+            drawing.pictures_html(separation.waveforms, separation.drawn_rate),
+            *downloads,
+            *(gr.DownloadButton(value=value, visible=False) for value in extra),
+            gr.DownloadButton("Download all (zip)", value=archive),
+        ]
+
+    def separate(self, audio: str, model: str = DEFAULT_MODEL) -> tuple[list[str], dict]:
+        """Separates a sound into its sources, such as speech (foreground) and noise (background).
+
+        Args:
+            audio: the sound, a file of up to 120 seconds and 50 MB in any usual format.
+            model: a name that /models gives.
+
+        Returns:
+            The files of the sources, wav of the input's rate and channels; and their names, levels in dBFS and
+            changes against the input in dB.
+        """
+        separation, files, _ = self.run(audio, model, lambda *state: None)
+        report = {
+            "sources": list(files),
+            "seconds": separation.seconds,
+            "levels_dbfs": separation.levels,
+            "changes_db": separation.changes(),
+        }
+        return list(files.values()), report
+
+    def mixture(self, clean, noise_type, noise, snr_db) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
+        pair = sounds.mix_sound(clean, noise_type, noise, float(snr_db))
+        with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
+            path = sounds.write_mono(pair[1], Path(folder) / f"mixture_{snr_db:g}dB.wav")
+            return self.keep(str(path)), pair
+
+    def mix(self, clean: str, noise_type: str = "train", noise: str | None = None, snr_db: float = 5.0) -> str:
+        """Mixes clean speech with a noise at a signal-to-noise ratio.
+
+        Args:
+            clean: the speech, a file of up to 30 seconds.
+            noise_type: a name that /noise_types gives.
+            noise: the noise, a file, if noise_type is "your own file".
+            snr_db: signal-to-noise ratio in dB, -30 to 60.
+
+        Returns:
+            The mixture: one channel at 16 kHz.
+        """
+        return self.mixture(clean, noise_type, noise, snr_db)[0]
+
+    def show_mixture(self, clean, noise_type, noise, snr_db):
+        path, pair = self.mixture(clean, noise_type, noise, snr_db)
+        return path, pair, gr.Button(interactive=True), gr.Button(interactive=True), gr.Column(visible=False)
+
+    def show_scores(self, mixture, pair, model, progress=gr.Progress()):  # noqa: B008
+        """For the page: the foreground and its scores against the clean speech."""
+        if not mixture or pair is None:
+            raise ValueError("No mixture yet: press Mix first.")
+        _, files, _ = self.run(mixture, model, progress)
+        foreground = next(iter(files.values()))
+        progress(0.95, "scoring")
+        scores = sounds.score(*pair, sounds.read_mono(foreground, sounds.MIX_RATE))
+        return gr.Column(visible=True), foreground, drawing.scores_html(scores, sounds.METRICS)
+
+    def list_models(self) -> list[dict]:
+        """The models that are offered, with the sampling rate that they work at and their sources."""
+        return [
+            {"name": name, "sampling_rate": model.config.sampling_rate, "sources": list(model.config.sources)}
+            for name, model in self.models.items()
+        ]
+
+    def list_noise_types(self) -> list[str]:
+        """The noises that /mix knows."""
+        return list(sounds.NOISE_TYPES)
+
+
+def build_app(models: dict | None = None) -> gr.Blocks:
+    """The app, to be launched by [`launch_app`]. Visitors choose among `models`, by name."""
+    if models is None:
+        models = {name: load_model(name, device="cpu") for name in OFFERED_MODELS}
+    with gr.Blocks(title="Source separation", analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
+        gr.Markdown(
+            "# Hear it without the noise\nA Wave-U-Net takes a recording apart: the voice in front, the noise behind."
+        )
+        keeper = gr.File(visible=False, file_count="multiple")
+        handlers = Handlers(models, keeper.move_resource_to_block_cache)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Separate", id="separate"):
+                audio, model = _separate_tab(handlers)
+            with gr.Tab("Noise mix", id="mix"):
+                mixture = _mix_tab(handlers, tabs, audio, model)
+        with gr.Accordion("How it works, and what becomes of your sounds", open=False):
+            gr.HTML(drawing.about_html(os.environ.get("SPACE_ID"), DEFAULT_MODEL))
+        _add_api(handlers, keeper, audio, model, mixture)
+    return app
+
+
+def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
+    with gr.Row():
+        with gr.Column(scale=3):
+            audio = gr.Audio(label="Input", sources=["upload", "microphone"], type="filepath", elem_id="input")
+            limits = f"up to {sounds.MAX_SECONDS} s, {sounds.MAX_MEGABYTES} MB and {sounds.MAX_CHANNELS} channels"
+            gr.Markdown(f"Any usual format, {limits}. One sound is worked on at a time.", elem_classes="note")
+        with gr.Column(scale=2):
+            names = list(handlers.models)
+            first = DEFAULT_MODEL if DEFAULT_MODEL in names else names[0]
+            model = gr.Dropdown(names, value=first, label="Model", interactive=True)
+            button = gr.Button("Separate", variant="primary", elem_id="separate-button")
+            examples = gr.Examples(
+                [[str(sounds.EXAMPLES / "train.flac")], [str(sounds.EXAMPLES / "hum.flac")]],
+                [audio],
+                label="Or hear an example",
+                example_labels=["Speech beside a train", "Speech in mains hum"],
+                cache_examples=False,
+                api_visibility="private",
+            )
+    with gr.Column(visible=False, elem_id="results") as results:
+        mixer = gr.HTML(label="Mix")
+        with gr.Row():
+            players = [gr.Audio(visible=False, interactive=False, min_width=260) for _ in range(handlers.most_sources)]
+        table = gr.HTML()
+        pictures = gr.HTML()
+        with gr.Row():
+            downloads = [gr.DownloadButton(visible=False) for _ in range(handlers.most_sources)]
+            archive = gr.DownloadButton("Download all (zip)")
+    outputs = [results, mixer, *players, table, pictures, *downloads, archive]
+    work = gpu(answering(handlers.show_separation))
+    for event in (button.click, examples.load_input_event.success):
+        event(
+            work,
+            [audio, model],
+            outputs,
+            concurrency_id="work",
+            concurrency_limit=RUNS_AT_ONCE,
+            api_visibility="private",
+            show_progress_on=[button],
+        )
+    return audio, model
+
+
+def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropdown) -> dict[str, gr.Component]:
+    with gr.Row():
+        with gr.Column():
+            clean = gr.Audio(
+                str(sounds.EXAMPLES / "clean.flac"),
+                label="Clean speech",
+                sources=["upload", "microphone"],
+                type="filepath",
+                elem_id="clean",
+            )
+            gr.Markdown(f"Up to {sounds.MIX_SECONDS} s; mixed at {sounds.MIX_RATE / 1000:g} kHz.", elem_classes="note")
+        with gr.Column():
+            noise_type = gr.Dropdown(list(sounds.NOISE_TYPES), value="train", label="Noise", interactive=True)
+            noise = gr.Audio(label="Your noise", sources=["upload"], type="filepath", visible=False, elem_id="noise")
+            snr = gr.Slider(-10, 30, 5, step=1, label="Signal-to-noise ratio (dB)", elem_id="snr")
+            mix = gr.Button("Mix", variant="primary", elem_id="mix-button")
+    mixture = gr.Audio(label="Mixture", interactive=False, type="filepath", elem_id="mixture")
+    pair = gr.State(time_to_live=CACHE_SECONDS)
+    with gr.Row():
+        score = gr.Button("Separate it and score", interactive=False, elem_id="score-button")
+        send = gr.Button("Send to Separate", interactive=False, elem_id="send-button")
+    with gr.Column(visible=False, elem_id="scores") as results:
+        foreground = gr.Audio(label="Foreground", interactive=False)
+        table = gr.HTML()
+        gr.Markdown(
+            "SI-SDR: how far the distortion lies below the speech. PESQ: heard quality, 1 to 4.6. STOI: "
+            "intelligibility, up to 1. For all of them, more is better.",
+            elem_classes="note",
+        )
+    private = {"api_visibility": "private", "concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
+    noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **private)
+    mix.click(
+        answering(handlers.show_mixture),
+        [clean, noise_type, noise, snr],
+        [mixture, pair, score, send, results],
+        **private,
+    )
+    score.click(gpu(answering(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private)
+    send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **private)
+    return {"clean": clean, "noise_type": noise_type, "noise": noise, "snr_db": snr}
+
+
+def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) -> None:
+    """The endpoints that others call; the page's own events are private."""
+    work = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
+    trigger, report = gr.Button(visible=False), gr.JSON(visible=False, label="report")
+    trigger.click(gpu(answering(handlers.separate)), [audio, model], [files, report], api_name="separate", **work)
+    mixed = gr.Audio(visible=False, label="mixture")
+    trigger.click(answering(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
+    gr.api(handlers.list_models, api_name="models")
+    gr.api(handlers.list_noise_types, api_name="noise_types")
+
+
+def launch_app(app: gr.Blocks, **options):
+    """Launches it with its looks, its queue, its limits and its MCP server; `options` as for `Blocks.launch`."""
+    gc.collect()
+    gc.freeze()  # what all libraries hold is not looked through after every request
+    fonts = {"font": ["ui-sans-serif", "system-ui"], "font_mono": ["ui-monospace"]}  # local ones: no network is needed
+    return app.queue(max_size=WAITING, default_concurrency_limit=RUNS_AT_ONCE).launch(
+        theme=gr.themes.Soft(primary_hue="orange", **fonts),
+        css_paths=FOLDER / "page.css",
+        head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+        max_file_size=f"{sounds.MAX_MEGABYTES}mb",
+        allowed_paths=[str(sounds.EXAMPLES)],
+        show_error=False,
+        mcp_server=True,
+        ssr_mode=False,
+        state_session_capacity=100,
+        max_threads=4,  # few can work at once
+        **options,
+    )

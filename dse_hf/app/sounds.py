@@ -1,0 +1,200 @@
+"""What the app does with sounds: checks, separates, mixes and scores them. No Gradio here."""
+
+import contextlib
+import ctypes
+import gc
+import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..audio import AudioReader, AudioWriter, Resampler
+from ..data.augmentation import gain_for_snr, rms
+from ..data.noises import ColouredNoise, MainsHum
+from ..separate import separate_file
+
+
+MAX_SECONDS = 120  # of a sound to separate
+MAX_MEGABYTES = 50  # of an upload
+MAX_CHANNELS = 8
+MIX_SECONDS = 30  # of a mixture, which has one channel at MIX_RATE
+MIX_RATE = 16000
+MAX_DRAWN_RATE = 48000
+EXAMPLES = Path(__file__).parent / "examples"
+OWN_NOISE = "your own file"
+NOISE_TYPES = ("train", "coloured noise", "mains hum", OWN_NOISE)
+METRICS = {"si_sdr": "SI-SDR (dB)", "pesq": "PESQ", "stoi": "STOI"}
+
+
+@dataclass
+class Separation:
+    """
+    Args:
+        files (`dict[str, Path]`): `"input"`, then each source's file.
+        levels (`dict[str, float]`): RMS level of the input and of every source in dBFS.
+        waveforms (`dict[str, np.ndarray]`): the same as (T,), for pictures.
+        drawn_rate (`int`): of the waveforms, in Hz.
+        seconds (`float`): of the sound.
+    """
+
+    files: dict[str, Path]
+    levels: dict[str, float]
+    waveforms: dict[str, np.ndarray]
+    drawn_rate: int
+    seconds: float
+
+    def changes(self) -> dict[str, float]:
+        """Source → its level less the input's, in dB."""
+        return {name: level - self.levels["input"] for name, level in self.levels.items() if name != "input"}
+
+
+def separate_sound(model, path: str | None, folder: Path, progress: Callable[[float, str], None]) -> Separation:
+    """Separates the file into files in `folder`; `progress` gets the part that is done and a word on it.
+
+    Raises:
+        ValueError: there is no sound, or it breaks a limit, before any work is done; or it cannot be read.
+    """
+    check_sound(path, MAX_SECONDS)
+
+    def move(seconds: float, total: float | None) -> None:
+        if seconds > MAX_SECONDS:  # of a file that did not tell its length
+            raise ValueError(_too_long(f"more than {MAX_SECONDS} s", MAX_SECONDS))
+        progress(0.9 * min(1.0, seconds / (total or MAX_SECONDS)), f"{seconds:.0f} s separated")
+
+    result = separate_file(model, path, folder, progress=move)
+    progress(0.92, "drawing")
+    files = {"input": Path(path), **{name: Path(output) for name, output in result.outputs.items()}}
+    rate = min(result.sampling_rate, MAX_DRAWN_RATE)
+    waveforms = {name: read_mono(file, rate) for name, file in files.items()}
+    return Separation(files, {"input": _level(files["input"]), **result.levels}, waveforms, rate, result.seconds)
+
+
+def check_sound(path: str | None, max_seconds: float) -> None:
+    """Refuses what would be too much work, before it starts."""
+    if path is None:
+        # A recording shows in the browser before it has reached the server.
+        raise ValueError(
+            "No sound yet: upload a file, record one, or click on an example. "
+            "A recording just made may still be on its way: press again in a moment."
+        )
+    size = Path(path).stat().st_size
+    if size > MAX_MEGABYTES * 1e6:
+        raise ValueError(f"{Path(path).name}: {size / 1e6:.0f} MB; give at most {MAX_MEGABYTES} MB")
+    with AudioReader(path) as reader:
+        if reader.channels > MAX_CHANNELS:
+            raise ValueError(f"{Path(path).name}: {reader.channels} channels; give at most {MAX_CHANNELS}")
+        if reader.seconds is not None and reader.seconds > max_seconds:
+            raise ValueError(_too_long(f"{reader.seconds:.0f} s", max_seconds))
+
+
+def _too_long(length: str, max_seconds: float) -> str:
+    return (
+        f"This sound has {length}; the limit here is {max_seconds:.0f} s. Cut it, or run `dse-hf separate` on your "
+        "own machine, which takes any length."
+    )
+
+
+def zip_files(files: list[Path], path: Path) -> Path:
+    """An archive of the files, by their names."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in files:
+            archive.write(file, file.name)
+    return path
+
+
+def read_mono(path: str | Path, sampling_rate: int, max_seconds: float = MAX_SECONDS) -> np.ndarray:
+    """The mean of the channels, (T,) float32, at this rate in Hz; at most `max_seconds` of it."""
+    with AudioReader(path) as reader:
+        resampler = Resampler(reader.sampling_rate, sampling_rate, 1)
+        parts, frames = [], 0
+        for block in reader:
+            parts.append(resampler.push(block.mean(axis=1, keepdims=True)))
+            frames += len(block)
+            if frames > max_seconds * reader.sampling_rate:
+                break
+        parts.append(resampler.flush())
+    return np.concatenate(parts)[: int(max_seconds * sampling_rate), 0]
+
+
+def _level(path: Path) -> float:
+    """RMS over all channels, in dBFS."""
+    energy, count = 0.0, 0
+    with AudioReader(path) as reader:
+        for block in reader:
+            energy += float(np.sum(np.square(block, dtype=np.float64)))
+            count += block.size
+    return 10 * math.log10(energy / count) if energy else -math.inf
+
+
+# ── Noise mix ──
+
+
+def mix_sound(clean: str | None, noise_type: str, noise: str | None, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """Clean speech and its mixture with a noise at a signal-to-noise ratio, (T,) each, at `MIX_RATE`.
+
+    Both are turned down together where the mixture would clip.
+
+    Raises:
+        ValueError: a sound is missing, silent, too long or cannot be read; or no such noise or ratio.
+    """
+    if not math.isfinite(snr_db) or not -30 <= snr_db <= 60:
+        raise ValueError(f"SNR of {snr_db} dB: give -30 to 60")
+    check_sound(clean, MIX_SECONDS)
+    speech = read_mono(clean, MIX_RATE, MIX_SECONDS)
+    background = _noise(noise_type, noise, len(speech))
+    for title, signal in (("speech", speech), ("noise", background)):
+        if rms(signal) == 0:
+            raise ValueError(f"The {title} is silent: choose another file.")
+    mixture = speech + gain_for_snr(speech, background, snr_db) * background
+    scale = min(1.0, 0.99 / np.abs(mixture).max())
+    return (scale * speech).astype(np.float32), (scale * mixture).astype(np.float32)
+
+
+def _noise(noise_type: str, path: str | None, length: int) -> np.ndarray:
+    """(length,), repeated if the noise is shorter; the same noise in every call."""
+    rng = np.random.default_rng(2)
+    if noise_type == OWN_NOISE:
+        if path is None:
+            raise ValueError("No noise yet: upload one, or choose another kind.")
+        check_sound(path, MAX_SECONDS)
+        noise = read_mono(path, MIX_RATE)
+    elif noise_type == "train":
+        # What the example's mixture has besides the speech.
+        noise = read_mono(EXAMPLES / "train.flac", MIX_RATE) - read_mono(EXAMPLES / "clean.flac", MIX_RATE)
+    elif noise_type == "coloured noise":
+        noise = ColouredNoise(MIX_RATE)(length, rng)
+    elif noise_type == "mains hum":
+        noise = MainsHum(MIX_RATE)(length, rng)
+    else:
+        raise ValueError(f"noise {noise_type!r}: choose one of {', '.join(NOISE_TYPES)}")
+    return np.resize(noise, length)
+
+
+def write_mono(waveform: np.ndarray, path: Path) -> Path:
+    """Writes (T,) at `MIX_RATE` as a wav of 16 bits."""
+    with AudioWriter(path, MIX_RATE, 1) as writer:
+        writer.write(waveform[:, None])
+    return path
+
+
+def score(
+    clean: np.ndarray, mixture: np.ndarray, estimate: np.ndarray
+) -> dict[str, tuple[float | None, float | None]]:
+    """Metric of `METRICS` → before and after, of (T,) each at `MIX_RATE`; `None` where it is not defined."""
+    from ..evaluation.metrics import score_signal
+
+    rows = [
+        score_signal(signal[None], clean[None], mixture[None], MIX_RATE, list(METRICS))[0]
+        for signal in (mixture, estimate)
+    ]
+    return {name: (rows[0][name], rows[1][name]) for name in METRICS}
+
+
+def release_memory() -> None:
+    """Gives what is no longer used back to the system; glibc would keep much of it for each thread."""
+    gc.collect()  # requests that broke off lie about in cycles, buffers and all
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

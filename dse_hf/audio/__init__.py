@@ -1,0 +1,6 @@
+"""Audio files in and out, as streams of blocks: formats, reading, writing, resampling."""
+
+import lazy_loader
+
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,308 @@
+"""What `AudioReader` reads with: libsndfile for wav, flac, ogg and the like, FFmpeg (PyAV) for the others.
+
+Both would read most files. libsndfile gives stored samples to the bit and the right number of samples of an
+ogg file; but it ends an mp3 without a length in its header at a guess, and an ogg chain after its first link.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+
+# First bytes of the files that libsndfile is asked about: of others it warns on stderr.
+_LIBSNDFILE = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"fLaC", b"caff", b"OggS"),
+    *(b"NIST", b"Crea", b"MATL", b"\x64\xa3\x01\x00"),
+)
+# Containers that hold their audio themselves. Playlists and the like, which name other files, are not opened.
+_CONTAINERS = (
+    "mov,mp4,3gp,3g2,matroska,webm,ogg,mp3,aac,wav,w64,flac,aiff,caf,au,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,amr,"
+    "ape,wv,tta"
+)
+_LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape")
+_SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"}
+_NO_SAMPLES = "holds no samples; record or export it again"
+_NOT_FOR_US = (1, 4)  # libsndfile's error codes: unrecognised format, unsupported encoding
+_UNKNOWN_FRAMES = 2**62  # libsndfile announces more when it does not know
+
+
+class AudioError(ValueError):
+    """A file that cannot be read or written: one line with its name, what is wrong, and the next step."""
+
+
+def native_path(path) -> str | bytes:
+    """A path as soundfile takes it: as bytes where the system's names are bytes, which need not be text."""
+    return os.fsencode(path) if os.name == "posix" else os.fspath(path)
+
+
+class _UnrecognisedError(Exception):
+    """Not a file for this decoder."""
+
+
+def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | PyAVDecoder":
+    """The decoder for an open file that can seek, and its path if it has one.
+
+    Decoders have `sampling_rate`, `channels`, `frames`, `seconds` and `subtype` as [`AudioReader`] has them,
+    and `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples.
+
+    Raises:
+        AudioError: the file holds no audio that can be read.
+    """
+    decoders = [PyAVDecoder]
+    if _starts_with(file, *_LIBSNDFILE) and not _is_ogg_chain(file, name):
+        decoders = [SoundFileDecoder, PyAVDecoder]
+    for decoder in decoders:
+        file.seek(0)
+        try:
+            return decoder(file, name, path)
+        except _UnrecognisedError:
+            continue
+    formats = "wav, flac, ogg, opus, mp3, m4a, mp4, webm or mkv"
+    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give {formats}")
+
+
+def _broken_off(name: str, reached: float, announced: float | None) -> AudioError:
+    of = "" if announced is None else f" of {announced:.1f} s"
+    return AudioError(
+        f"{name}: breaks off or is damaged at {reached:.1f} s{of}; "
+        "get it again, or save what is there as a file of its own (ffmpeg -i FILE part.wav)"
+    )
+
+
+def _starts_with(file: BinaryIO, *magics: bytes) -> bool:
+    file.seek(0)
+    return file.read(4) in magics
+
+
+def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
+    """Whether an ogg file is several ones in a row, by a walk over its pages.
+
+    Raises:
+        AudioError: the file ends within a page. (One that lacks only the end's mark may have been stopped.)
+    """
+    size, position, in_headers = file.seek(0, os.SEEK_END), 0, True
+    while position < size:
+        file.seek(position)
+        page = file.read(27 + 255)  # header: 27 bytes, the last one the number of segments; their lengths
+        if page[:4] != b"OggS":
+            return False  # something else follows: left to the decoder
+        whole = len(page) >= 27
+        position += 27 + page[26] + sum(page[27 : 27 + page[26]]) if whole else 0
+        if not whole or position > size:
+            raise AudioError(f"{name}: breaks off in the middle of an ogg page; get it again")
+        starts_stream = page[5] & 2
+        if starts_stream and not in_headers:
+            return True
+        in_headers = bool(starts_stream)
+    return False
+
+
+class SeekableAnywhere:
+    """A file for a decoder, which damaged ones send to places before their start: it is told so, and goes on."""
+
+    def __init__(self, file: BinaryIO):
+        self.read, self.tell, self._file = file.read, file.tell, file
+        if isinstance(name := getattr(file, "name", None), str):
+            self.name = name  # its extension is a hint where the content is ambiguous
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
+# ── libsndfile ──
+
+
+class _SequentialSoundFile(soundfile.SoundFile):
+    # soundfile seeks after every block where it can: slow, and it fails at the end of a flac stream.
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundFileDecoder:
+    """Reads wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer ones."""
+
+    def __init__(self, file: BinaryIO, name: str, path=None):
+        self.name = name
+        try:
+            # By its path, if it has one: the callbacks of a file object would swallow an interrupt.
+            self._sound = _SequentialSoundFile(SeekableAnywhere(file) if path is None else native_path(path))
+        except soundfile.LibsndfileError as error:
+            if error.code in _NOT_FOR_US or _starts_with(file, b"OggS"):
+                raise _UnrecognisedError from error
+            raise AudioError(f"{name}: damaged ({error.error_string.strip(' .')}); get it again") from error
+        except TypeError as error:  # a name in .raw: soundfile would want to be told what it is
+            raise _UnrecognisedError from error
+        try:
+            self._read_header(file)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_header(self, file: BinaryIO) -> None:
+        sound = self._sound
+        if sound.subtype.startswith("MPEG"):
+            raise _UnrecognisedError
+        if sound.frames == 0:
+            # Empty, or a stream whose writer never came back to fill in the length: FFmpeg reads those.
+            file.seek(4)
+            announced_size = int.from_bytes(file.read(4), "little") + 8
+            if sound.format != "WAV" or announced_size >= file.seek(0, os.SEEK_END):
+                raise AudioError(f"{self.name}: {_NO_SAMPLES}")
+            raise _UnrecognisedError
+        self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
+        self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
+        self.seconds = None if self.frames is None else self.frames / self.sampling_rate
+        share = _share_held(sound.extra_info)
+        if share is not None:
+            raise _broken_off(self.name, self.seconds, self.seconds / share)
+
+    def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
+        position = 0
+        while True:
+            try:
+                block = self._sound.read(frames, dtype=dtype, always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise _broken_off(self.name, position / self.sampling_rate, self.seconds) from error
+            if len(block) == 0:
+                break
+            position += len(block)
+            yield block
+        if self.frames is not None and position < self.frames:
+            raise _broken_off(self.name, position / self.sampling_rate, self.seconds)
+
+    def close(self) -> None:
+        self._sound.close()
+
+
+def _share_held(log: str) -> float | None:
+    """Share of the announced samples that the file holds; `None` where all are there.
+
+    libsndfile reads what there is, and notes in its log: "data : 88200 (should be 1000)".
+    """
+    noted = re.findall(r"(?m)^ *(?:data|riff|Data Size|Riff size|SSND) *: (\d+) \(should be (\d+)\)", log)
+    for announced, held in noted:
+        announced, held = int(announced), int(held)
+        # Who writes to a pipe puts the largest number there, more or less the header's length.
+        placeholder = any(abs(announced - 2**bits) < 2**16 for bits in (31, 32, 63, 64))
+        if announced - held > 8 and not placeholder:  # 8: the padding of chunks
+            return max(held, 1) / announced
+    return None
+
+
+# ── FFmpeg ──
+
+
+class PyAVDecoder:
+    """Reads the default audio track of what FFmpeg can, at the track's own rate and channels."""
+
+    frames = None
+
+    def __init__(self, file: BinaryIO, name: str, path=None):
+        import av  # takes a while, and files of stored samples do without
+
+        self.name, self._ffmpeg_error = name, av.error.FFmpegError
+        mp3_tells_length = _mp3_tells_length(file)
+        file.seek(0)
+        try:
+            options = {"format_whitelist": _CONTAINERS}
+            self._container = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
+        except (self._ffmpeg_error, ValueError) as error:
+            raise _UnrecognisedError from error
+        try:
+            # Containers whose headers tell the length; that of others is a guess from the bit rate.
+            timed = self._container.format.name.startswith(("mov,", "matroska,")) or mp3_tells_length
+            self._start(timed)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, timed: bool) -> None:
+        container, self._stream = self._container, self._container.streams.best("audio")
+        if self._stream is None:
+            raise AudioError(f"{self.name}: has no audio track; give a file with sound")
+        seconds = container.duration / 1e6 if container.duration else None
+        self._announced_end = self._reached = 0.0
+        if timed and seconds:
+            self._announced_end = seconds + (container.start_time or 0) / 1e6
+        if self._stream.duration:
+            seconds = float(self._stream.duration * self._stream.time_base)
+        self.seconds = seconds
+        self._frames = self._decoded_frames()
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise AudioError(f"{self.name}: {_NO_SAMPLES}")
+        # The stream's own header may tell half the rate (HE-AAC): the decoded audio is what counts.
+        self.sampling_rate, self.channels = self._first.sample_rate, self._first.layout.nb_channels
+        codec, sample_format = self._stream.codec_context.codec.canonical_name, self._first.format.packed.name
+        self.subtype = _SUBTYPES.get(sample_format) if codec.startswith(_LOSSLESS) else None
+        self.subtype = "PCM_24" if codec.startswith("pcm_s24") else self.subtype or codec.upper()
+
+    def _decoded_frames(self) -> Iterator:
+        try:
+            # Packets of all tracks: a film's sound may end before its pictures.
+            for packet in self._container.demux():
+                if packet.pts is not None:
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    self._reached = max(self._reached, end)
+                if packet.stream_index == self._stream.index:
+                    yield from packet.decode()
+        except (self._ffmpeg_error, IndexError) as error:  # PyAV knows no track that begins in the middle
+            raise _broken_off(self.name, self._reached, self.seconds) from error
+        # The announced length may be that of a track that was trimmed a little.
+        if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):
+            raise _broken_off(self.name, self._reached, self._announced_end)
+
+    def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
+        import av
+
+        pending, count = [], 0
+        # PyAV 18 counts planes up to a null pointer, which eight or more channels do not end with: it would crash.
+        packed = av.AudioResampler(format=self._first.format.packed.name)
+        for frame in chain([self._first], self._frames):
+            if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
+                raise AudioError(
+                    f"{self.name}: changes its sampling rate or channels at {frame.time or 0:.1f} s; "
+                    "export it again with one of each"
+                )
+            several_planes = frame.format.is_planar and self.channels >= 8
+            pending += [_samples(part, dtype) for part in (packed.resample(frame) if several_planes else [frame])]
+            count += frame.samples
+            if count >= frames:
+                yield np.concatenate(pending)
+                pending, count = [], 0
+        if pending:
+            yield np.concatenate(pending)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _samples(frame, dtype: str) -> np.ndarray:
+    """A decoded frame as (n, channels), full scale ±1."""
+    samples = frame.to_ndarray()
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
+    if samples.dtype.kind == "f":
+        return samples.astype(dtype)
+    if samples.dtype == np.uint8:
+        return (samples.astype(dtype) - 128) / 128
+    return samples.astype(dtype) / 2 ** (8 * samples.dtype.itemsize - 1)
+
+
+def _mp3_tells_length(file: BinaryIO) -> bool:
+    """Whether the first frame of an mp3 tells how many follow."""
+    file.seek(0)
+    head = file.read(10)
+    if head[:3] == b"ID3" and len(head) == 10:
+        tag_length = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+        file.seek(10 + tag_length)
+        head = b""
+    head += file.read(512)
+    return any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))

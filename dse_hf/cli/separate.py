@@ -1,0 +1,217 @@
+"""`dse-hf separate`: what the user gives and what the user sees. The work is done in `separate.py`."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from ..loading import DEFAULT_MODEL
+from .console import FAILURE, complain, quiet_libraries
+
+
+HELP = "denoise audio files, or separate their sources"
+# Those of dse_hf.audio and dse_hf.loading, which take time to import.
+_FILE_FORMATS = ["wav", "w64", "aiff", "flac", "ogg", "opus", "mp3"]
+_DTYPES = ["auto", "float32", "bfloat16", "float16"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="audio or video, or - for standard input to standard output")
+    add("-o", "--output", metavar="DIR", help="folder for the results (default: beside each file)")
+    add("--model", default=DEFAULT_MODEL, help="embedded name, folder or Hub id (default: %(default)s)")
+    add("--device", default="auto", help="such as cpu, cuda or cuda:1 (default: %(default)s)")
+    add("--dtype", default="auto", choices=_DTYPES, help="to compute in (default: %(default)s)")
+    add("--fast", action="store_true", help="in half the time, a little worse; for models that take each sound twice")
+    add("--sources", type=_comma_list, help="those to write, with commas between them (default: all)")
+    add("--format", default="wav", choices=_FILE_FORMATS, help="of the results (default: %(default)s)")
+    add("--overwrite", action="store_true", help="replace existing files")
+    add("--json", action="store_true", help="print one JSON object per file")
+    add("--quiet", action="store_true", help="print failures only")
+
+
+def _comma_list(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: give names with commas between them")
+    return names
+
+
+def run(args: argparse.Namespace) -> int:
+    piped = "-" in args.files
+    if piped and (len(args.files) > 1 or args.output or args.json or args.format != "wav"):
+        args.usage_error("- stands alone: no other FILE, and no --output, --json or --format")
+    if piped and sys.stdout.isatty():
+        args.usage_error("- writes wav to standard output: redirect that (> clean.wav)")
+    report = _Report(args)
+    files = args.files if piped else _usable_files(args.files, report)
+    if not files:
+        return FAILURE
+    from ..separate import check_sources
+
+    try:
+        model = _load_model(args, report)
+    except ValueError as error:
+        complain(error)
+        return FAILURE
+    try:
+        args.sources = check_sources(model.config.sources, args.sources)
+    except ValueError as error:
+        args.usage_error(f"--sources: {error}")
+    if piped:
+        with report.catching("standard input"):
+            _separate_pipe(model, args, report)
+    else:
+        _separate_files(model, files, args, report)
+    return FAILURE if report.failed else 0
+
+
+def _usable_files(files: list[str], report: "_Report") -> list[str]:
+    """The files that are there, each once. The others fail before a model is loaded."""
+    from ..audio import AudioError
+    from ..errors import describe_os_error
+
+    usable: dict[str, str] = {}
+    for file in files:
+        identity = os.path.realpath(file)
+        with report.catching(file):
+            try:
+                if stat.S_ISDIR(os.stat(file).st_mode):
+                    raise IsADirectoryError
+            except OSError as error:
+                raise AudioError(f"{file}: {describe_os_error(error)}") from error
+            if identity in usable:
+                raise AudioError(f"{file}: given twice; leave one out")
+            usable[identity] = file
+    return list(usable.values())
+
+
+def _load_model(args: argparse.Namespace, report: "_Report"):
+    from ..loading import find_model, load_model
+
+    with quiet_libraries():
+        source = find_model(args.model)
+        model = load_model(source, device=args.device, dtype=args.dtype)
+    report.loaded(source)
+    if args.fast and not getattr(model.config, "both_polarities", False):
+        complain(f"--fast changes nothing: model {args.model!r} takes each sound once")
+    elif args.fast:
+        model.config.both_polarities = False
+    return model
+
+
+def _separate_files(model, files: list[str], args: argparse.Namespace, report: "_Report") -> None:
+    from ..separate import output_paths, separate_file
+
+    taken = {os.path.realpath(file): f"the input {file}" for file in files}
+    for file in files:
+        with report.catching(file):
+            targets = output_paths(file, args.output, args.sources, args.format).values()
+            for target in targets:
+                other = taken.get(os.path.realpath(target))
+                if other is not None:
+                    raise ValueError(f"its result {target} would replace {other}; give another folder (-o)")
+            with report.progress(file) as progress:
+                result = separate_file(
+                    model,
+                    file,
+                    args.output,
+                    sources=args.sources,
+                    file_format=args.format,
+                    overwrite=args.overwrite,
+                    progress=progress,
+                )
+            taken.update((os.path.realpath(target), f"that of {file}") for target in targets)
+            report.done(result)
+
+
+def _separate_pipe(model, args: argparse.Namespace, report: "_Report") -> None:
+    from ..separate import separate_file
+
+    source = args.sources[0]
+    with tempfile.TemporaryDirectory() as folder:
+        with report.progress("standard input") as progress:
+            result = separate_file(model, sys.stdin.buffer, folder, sources=[source], progress=progress)
+        with open(result.outputs[source], "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 2**20)
+        sys.stdout.buffer.flush()
+    result.outputs[source] = "standard output"
+    report.done(result, sys.stderr)
+
+
+class _Report:
+    """What the user sees of a file: a progress bar, then two lines, a JSON object or one line of failure."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.json, self.quiet, self.failed = args.json, args.quiet, False
+        self.piped = "-" in args.files
+        self.model = ""
+
+    @contextlib.contextmanager
+    def catching(self, name: str) -> Iterator[None]:
+        """Reports what goes wrong with a file, and lets the others go on."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            message = " ".join(str(error).split()) or "out of memory"
+            if isinstance(error, (MemoryError, RuntimeError)):
+                if "memory" not in message:
+                    raise  # a defect of ours, which a traceback helps to find
+                message = f"{message[:100]}; free some, or give --device cpu"
+            if name not in message:
+                message = f"{name}: {message}"
+            self.failed = True
+            complain(message)
+            if self.json:
+                print(json.dumps({"input": name, "error": message}), flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, name: str) -> Iterator[Callable[[float, float | None], None] | None]:
+        """A function for `separate_file` that moves a progress bar, if someone is there to see it."""
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from tqdm import tqdm
+
+        with tqdm(desc=os.path.basename(name), total=1, leave=False, file=sys.stderr) as bar:
+            started = time.monotonic()
+
+            def move(done: float, total: float | None) -> None:
+                counts = f"{done:.0f} of {total:.0f} s" if total else f"{done:.0f} s"
+                speed = done / max(time.monotonic() - started, 1e-9)
+                bar.bar_format = f"{{desc}}: {{percentage:3.0f}}% |{{bar}}| {counts}, {speed:.1f}x real time"
+                bar.n = done / total if total else 0
+                bar.refresh()
+
+            yield move
+
+    def loaded(self, model) -> None:
+        """Says which model it is."""
+        self.model = str(model)
+        if not (self.json or self.quiet or self.piped):
+            print(self.model, flush=True)
+
+    def done(self, result, stream=None) -> None:
+        if self.json:
+            levels = {name: level if math.isfinite(level) else None for name, level in result.levels.items()}
+            print(json.dumps({**dataclasses.asdict(result), "levels": levels, "model": self.model}), flush=True)
+        elif not self.quiet:
+            channels = "1 channel" if result.channels == 1 else f"{result.channels} channels"
+            speed = result.seconds / max(result.elapsed, 1e-9)
+            outputs = [f"{path} ({result.levels[name]:.1f} dBFS)" for name, path in result.outputs.items()]
+            print(
+                f"{result.input}: {result.seconds:.1f} s of {channels} at {result.sampling_rate} Hz "
+                f"in {result.elapsed:.1f} s, {speed:.1f}x real time\n  {', '.join(outputs)}",
+                file=stream,
+                flush=True,
+            )

@@ -1,0 +1,1 @@
+from .libdse import convert_checkpoint as convert_checkpoint

@@ -1,0 +1,6 @@
+"""Measures systems on a dataset: metrics, systems, results, tables and pictures."""
+
+import lazy_loader
+
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

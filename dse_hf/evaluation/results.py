@@ -1,0 +1,132 @@
+"""The file of results: what is scored, from which an interrupted run goes on."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+from transformers.utils import logging
+
+from .. import __version__
+from ..files import write_text
+from .summary import summarize
+from .systems import PEERS, System
+
+
+logger = logging.get_logger(__name__)
+
+RESULTS = "results.json"
+SAVE_SECONDS = 10.0  # between two writings of the file
+
+
+class ResultsFile:
+    """The file of results, and what is to be added to it."""
+
+    def __init__(self, path: Path, dataset: dict, metrics: list[str]):
+        self.path, self.metrics = path, metrics
+        self.order = {name: position for position, name in enumerate(dataset.pop("names"))}
+        self.models: dict[str, dict] = {}
+        self.saved_at, self.changed = time.monotonic(), False
+        self.recorded = self._read()
+        if self.recorded is not None:
+            other = self.recorded["dataset"]
+            if other["fingerprint"] != dataset["fingerprint"]:
+                raise ValueError(
+                    f"{path}: has scores on other clips ({other['clips']} with fingerprint {other['fingerprint']}; "
+                    f"these are {dataset['clips']} with {dataset['fingerprint']}); give another output folder"
+                )
+            self.models = self.recorded["models"]
+        self.header = {
+            "config": {"metrics": metrics, "speech_metrics_of": dataset["sources"][0]},
+            "dataset": dataset,
+            "versions": _versions(),
+            "hardware": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        }
+
+    def _read(self) -> dict | None:
+        if not self.path.exists():
+            return None
+        try:
+            recorded = json.loads(self.path.read_text(encoding="utf-8"))
+            for key in ("models", "versions", "hardware"):
+                recorded[key]
+            recorded["dataset"]["fingerprint"], recorded["dataset"]["clips"]
+            return recorded
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self.path}: is damaged, or no results; delete it, or give another folder") from error
+
+    def prepare(self, systems: list[System]) -> dict[str, set[str]]:
+        """Makes room for the systems' scores. Returns the names of the clips that each has no scores of."""
+        missing = {}
+        for system in systems:
+            entry = self.models.get(system.name)
+            if entry is not None and entry["version"] != system.version:
+                logger.warning(f"model {system.name!r}: has changed since it was scored; its scores are taken anew")
+                entry = None
+            # Of today's metrics: a package may have been installed since.
+            kept = [
+                record
+                for record in (entry["clips"] if entry else ())
+                if set(self.metrics) == set(next(iter(record["scores"].values())))
+            ]
+            missing[system.name] = set(self.order) - {record["name"] for record in kept}
+            if missing[system.name]:
+                self.models[system.name] = {"version": system.version, "clips": kept}
+        if self.recorded and not any(missing.values()):  # what is there was not made with today's
+            self.header.update((key, self.recorded[key]) for key in ("versions", "hardware"))
+        return missing
+
+    def add(self, name: str, record: dict) -> None:
+        self.models[name]["clips"].append(record)
+        self.changed = True
+        if time.monotonic() - self.saved_at > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Writes what there is, under a temporary name first."""
+        if self.changed:
+            self._write({"models": self.models, **self.header})
+
+    def complete(self) -> dict:
+        """Adds what the scores come to, to every system that has them all. Writes and returns the results."""
+        for name, entry in self.models.items():
+            records = sorted(entry["clips"], key=lambda record: self.order[record["name"]])
+            if len(records) == len(self.order):
+                summary = summarize(records, self.header["dataset"]["sources"])
+                self.models[name] = {"version": entry["version"], **summary, "clips": records}
+        results = {"models": self.models, **self.header}
+        self._write(results)
+        return results
+
+    def _write(self, results: dict) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, to_json(results))
+        self.saved_at, self.changed = time.monotonic(), False
+
+
+def to_json(results: dict) -> str:
+    """The results as JSON with a line for each clip."""
+    return _indented(results, levels=4) + "\n"
+
+
+def _indented(value, levels: int, margin: str = "\n") -> str:
+    if levels == 0 or not value or not isinstance(value, (dict, list)):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    inner = margin + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {_indented(item, levels - 1, inner)}" for key, item in value.items()]
+        return f"{{{inner}{f',{inner}'.join(items)}{margin}}}"
+    return f"[{inner}{f',{inner}'.join(_indented(item, levels - 1, inner) for item in value)}{margin}]"
+
+
+def _versions() -> dict[str, str]:
+    """Of what the scores depend on, as far as it is installed."""
+    packages = ["torch", "transformers", "numpy", "soxr", "torchmetrics", "pesq", "pystoi", "speechmos"]
+    versions = {"dse-hf": __version__, "python": platform.python_version()}
+    for package in [*packages, *(peer.package for peer in PEERS.values())]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

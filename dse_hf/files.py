@@ -1,0 +1,35 @@
+"""Files that appear only when they are complete: written under a temporary name, then renamed."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def temporary_name(path: str | os.PathLike) -> Path:
+    """A hidden name beside `path` that no other process takes: `.<name>.<8 hex digits>.part`."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives the temporary name to write to. It becomes `path` if the block succeeds, and is removed if it fails.
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full.
+    """
+    part = temporary_name(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8 by [`atomic_write`]."""
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")

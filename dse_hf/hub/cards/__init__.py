@@ -1,0 +1,6 @@
+"""Model cards: their text, and the facts that are filled in."""
+
+import lazy_loader
+
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,190 @@
+"""Model cards: a text that people wrote, or one that fits every model, with the facts of a model's folder filled in.
+
+The facts stand between marks, `<!-- quick start -->` … `<!-- /quick start -->`, and are written anew whenever the card
+is: what is between them is never written by hand. The metadata at the top are completed in the same way.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...files import write_text
+from ...loading import is_hub_id
+from ...registry import MODEL_TYPES
+from .results import Scores, read_scores
+from .text import TEMPLATE, describe_data, example, facts, quick_start
+
+
+CARD = "README.md"
+RESULTS = "results.json"
+EXAMPLE = "example"  # folder with noisy.wav, and with the sources that the model makes of it
+TEXTS = Path(__file__).parents[3] / "model_cards"  # of a source checkout; elsewhere cards are generated whole
+
+
+def write_card(
+    folder,
+    *,
+    base_model: str | None = None,
+    datasets: Iterable[str] = (),
+    license: str | None = None,
+    results: dict | None = None,
+    repo_id: str | None = None,
+) -> Path:
+    r"""
+    Writes the model card `README.md` of a model's folder, under a temporary name first.
+
+    Its text is that of the card there is in the folder, else that of `model_cards/<name of the folder>/README.md` in a
+    checkout of dse-hf, else one that is made for it. Arguments that are left out leave alone what the card says.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            Folder with `config.json` and `model.safetensors`.
+        base_model (`str`, *optional*):
+            Model that this one was trained from: an id on the Hub, a folder or the name of an embedded model.
+        datasets (`Iterable[str]`, *optional*):
+            Training data: ids on the Hub, or folders. Their licences are looked up where that is possible.
+        license (`str`, *optional*):
+            Licence of the model, as the Hub names it: `"apache-2.0"`.
+        results (`dict`, *optional*):
+            Scores: what `results.json` of `dse-hf evaluate` has, or metric → number; by default `results.json` in
+            the folder, if there is one.
+        repo_id (`str`, *optional*):
+            Repository on the Hub that the examples load the model from; by default they load the folder, from beside
+            it.
+
+    Returns:
+        `pathlib.Path`: the card.
+
+    Raises:
+        ValueError: the folder is no model, or its card's metadata are not valid. One line that says what to do.
+    """
+    folder = Path(folder)
+    text = render_card(
+        folder, base_model=base_model, datasets=datasets, license=license, results=results, repo_id=repo_id
+    )
+    write_text(folder / CARD, text)
+    return folder / CARD
+
+
+def render_card(
+    folder,
+    *,
+    base_model: str | None = None,
+    datasets: Iterable[str] = (),
+    license: str | None = None,
+    results: dict | None = None,
+    repo_id: str | None = None,
+    text: str | None = None,
+) -> str:
+    """The card as [`write_card`] writes it; `text` is used instead of any card that there is."""
+    import yaml
+    from huggingface_hub import ModelCard
+
+    folder = Path(folder)
+    config, parameters = read_facts(folder)
+    name = repo_id or folder.resolve().name
+    text = find_text(folder) if text is None else text
+    scores = read_scores(find_results(folder) if results is None else results, name)
+    regions = {
+        "title": f"# {name.rpartition('/')[2]}",
+        "quick start": quick_start(name, config.sampling_rate),
+        "model": facts(config, parameters),
+        "base model": f"- trained from `{base_model}`" if base_model else None,
+        "results": scores.markdown if scores else None,
+        "training data": describe_data(datasets) if datasets else None,
+        "example": example(folder / EXAMPLE, EXAMPLE),
+        "citation": MODEL_TYPES[config.model_type].citation,
+    }
+    try:
+        card = ModelCard(text or TEMPLATE, ignore_metadata_errors=False)
+        _complete_metadata(card.data, config, scores, base_model, datasets, license, name)
+        body = _without_dead_links(fill(card.text, regions), folder)
+        return ModelCard(f"---\n{card.data.to_yaml()}\n---\n{body}").content
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder.resolve().name}/{CARD}: its metadata are not valid ({reason}); correct the lines at its top"
+        ) from error
+
+
+def fill(text: str, regions: dict[str, str | None]) -> str:
+    """Writes anew what is between the marks of each region that is not None; a region without marks is left out."""
+    for name, content in regions.items():
+        if content is not None:
+            pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+            text = pattern.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)
+    return text
+
+
+def find_text(folder: Path) -> str | None:
+    """The card that there is: in the folder, or in the checkout under the folder's name."""
+    for path in (folder / CARD, TEXTS / folder.resolve().name / CARD):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    return None
+
+
+def find_results(folder: Path) -> dict | None:
+    """`results.json`, in the same places."""
+    for path in (folder / RESULTS, TEXTS / folder.resolve().name / RESULTS):
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    return None
+
+
+def read_facts(folder: Path):
+    """The folder's config, and the number of its parameters.
+
+    Raises:
+        ValueError: it has no valid config of ours, or no safetensors.
+    """
+    from safetensors import safe_open
+    from transformers import AutoConfig
+
+    import dse_hf  # noqa: F401, registers our models with transformers
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ValueError(f"{folder}: has no model.safetensors; give the folder of a saved model")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        parameters = 0
+        for file in files:
+            with safe_open(file, "np") as tensors:
+                parameters += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    except Exception as error:  # config.json may hold anything, and safetensors has an exception of its own
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{folder}: is no model that can be described ({reason}); save it again") from error
+    if config.model_type not in MODEL_TYPES:
+        raise ValueError(f"{folder}: is a {config.model_type} model; cards are for those of dse-hf")
+    return config, parameters
+
+
+def _complete_metadata(data, config, scores: Scores | None, base_model, datasets, license, name: str) -> None:
+    data.library_name = "transformers"
+    data.pipeline_tag = "audio-to-audio"
+    tags = ["audio", "source-separation", config.model_type, "dse-hf"]
+    data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
+    data.license = license or data.license
+    on_the_hub = [dataset for dataset in datasets if is_hub_id(dataset)]
+    data.datasets = on_the_hub or data.datasets
+    if base_model is not None and is_hub_id(base_model):
+        data.base_model = base_model
+    if scores is not None:
+        data.model_name = name.rpartition("/")[2]
+        data.eval_results = scores.eval_results
+        metrics = [result.metric_type for result in scores.eval_results]
+        data.metrics = list(dict.fromkeys([*(data.metrics or []), *metrics]))
+
+
+def _without_dead_links(text: str, folder: Path) -> str:
+    """Links to files that the folder does not have become plain text."""
+
+    def replace(match: re.Match) -> str:
+        target = match[2].partition("#")[0]
+        lives = not target or "://" in target or (folder / target).exists()
+        return match[0] if lives else match[1]
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", replace, text)

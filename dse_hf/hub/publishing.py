@@ -1,0 +1,270 @@
+"""A model's folder, or a Space's → a repository on the Hub: checked, reloaded elsewhere, pushed in one commit."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checks import check_reload, check_space, check_weights
+from .spaces import bundle_package, name_models
+
+
+_NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
+# What a later push may leave behind at the root, and would be wrong beside the new files.
+_OURS = re.compile(r"[^/]+\.(py|safetensors|safetensors\.index\.json)")
+_ADVICE = {
+    401: "log in: `hf auth login`, or set HF_TOKEN",
+    403: "your token may not write there: get one that may, or give another owner",
+    412: "someone else has pushed in the meantime: look at it, and run this again",
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published, or would be.
+
+    Attributes:
+        repo_id: the repository.
+        files: path in the repository → size in bytes.
+        card: its README.md.
+        commit: id of the repository's last commit; None if nothing was sent.
+        url: address of that commit.
+        changed: whether a commit was made.
+    """
+
+    repo_id: str
+    files: dict[str, int]
+    card: str
+    commit: str | None = None
+    url: str | None = None
+    changed: bool = False
+
+
+def publish_model(
+    folder,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Publication:
+    r"""
+    Publishes a model so that it loads with transformers alone: weights, config, feature extractor, the code of both
+    and of the pipeline, and a card.
+
+    Nothing is sent that a fresh process, in which dse_hf cannot be imported, has not reloaded with equal output. All
+    goes into one commit, and into none if the repository has it already.
+
+    Args:
+        folder (`str` or `os.PathLike`): folder of a model, or the name of an embedded one.
+        repo_id (`str`): `owner/name`; made if it does not exist.
+        private (`bool`, *optional*, defaults to `False`): makes the repository private, if it does not exist.
+        revision (`str`, *optional*, defaults to `"main"`): branch; made if it does not exist.
+        dry_run (`bool`, *optional*, defaults to `False`): does everything but talk to the Hub.
+        progress (`Callable`, *optional*): called with what is being done.
+
+    Raises:
+        ValueError: the folder is not fit to be published, or the push failed. One line that says how to go on.
+    """
+    from ..loading import find_model, is_hub_id
+
+    _check_repo_id(repo_id)
+    if is_hub_id(folder):
+        raise ValueError(f"{folder}: no such folder; give one with config.json and model.safetensors")
+    source = find_model(folder)
+    say = progress or (lambda doing: None)
+    with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
+        staged = Path(temporary, repo_id.rpartition("/")[2])
+        say(f"checking {source}")
+        model = stage_model(source, staged, repo_id)
+        say("reloading it in a process without dse_hf")
+        check_reload(model, staged)
+        if dry_run:
+            return _describe(staged, repo_id)
+        say(f"pushing to {repo_id}")
+        return _push(staged, repo_id, "model", private, revision)
+
+
+def publish_space(
+    folder,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Publication:
+    """Publishes a Space's folder (`README.md` with the Space's metadata, the app, `requirements.txt`) as
+    [`publish_model`] does a model's; instead of being reloaded, its code is compiled. Where its requirements name
+    dse-hf, the package goes with it, see [`bundle_package`], and the metadata name the embedded models that the owner
+    has published, see [`name_models`]."""
+    _check_repo_id(repo_id)
+    say = progress or (lambda doing: None)
+    with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
+        staged = Path(temporary, repo_id.rpartition("/")[2])
+        say(f"checking the Space {folder}")
+        sdk = check_space(Path(folder))
+        shutil.copytree(folder, staged, ignore=_NOT_PUBLISHED)
+        bundled = bundle_package(staged)
+        if dry_run:
+            return _describe(staged, repo_id)
+        if bundled:
+            with _explaining(repo_id):
+                name_models(staged, repo_id.partition("/")[0])
+        say(f"pushing to {repo_id}")
+        return _push(staged, repo_id, "space", private, revision, space_sdk=sdk)
+
+
+def stage_model(source, staged: Path, repo_id: str):
+    """Saves what is to be published of a [`ModelSource`] in the folder `staged`; returns the model."""
+    from transformers import AutoFeatureExtractor
+
+    from ..loading import load_source
+    from ..models.pipeline_audio_to_audio import AudioToAudioPipeline
+    from ..registry import feature_extractor_for
+    from .cards.card import CARD, EXAMPLE, RESULTS, TEXTS, find_text, render_card
+
+    model = load_source(source).eval()  # in the dtype that it was saved in
+    check_weights(model, source.folder)
+    if (source.folder / "preprocessor_config.json").is_file():
+        extractor = AutoFeatureExtractor.from_pretrained(source.folder, trust_remote_code=False)
+    else:
+        extractor = feature_extractor_for(model.config)
+    if extractor.sampling_rate != model.config.sampling_rate:
+        raise ValueError(
+            f"{source.folder}: preprocessor_config.json is for {extractor.sampling_rate} Hz and config.json for "
+            f"{model.config.sampling_rate} Hz; correct one of them"
+        )
+    # On the CPU, where it is reloaded as well: else a pipeline moves its model to a GPU.
+    pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio", device="cpu")
+    pipeline.save_pretrained(staged)
+    for folder in (TEXTS / source.folder.resolve().name, source.folder):
+        if (folder / RESULTS).is_file():
+            shutil.copy(folder / RESULTS, staged / RESULTS)
+        if (folder / EXAMPLE).is_dir():
+            shutil.copytree(folder / EXAMPLE, staged / EXAMPLE, dirs_exist_ok=True, ignore=_NOT_PUBLISHED)
+    if (staged / EXAMPLE / "noisy.wav").is_file():
+        separate_example(model, staged / EXAMPLE)
+    card = render_card(staged, repo_id=repo_id, text=find_text(source.folder))
+    (staged / CARD).write_text(card, encoding="utf-8")
+    return model
+
+
+def separate_example(model, folder: Path) -> None:
+    """Adds what the model makes of the example's `noisy.wav`, for the card to play."""
+    from ..separate import separate_file
+
+    with tempfile.TemporaryDirectory() as temporary:
+        result = separate_file(model, folder / "noisy.wav", temporary)
+        for name, path in result.outputs.items():
+            shutil.move(path, folder / f"{name}.wav")
+
+
+# ── The Hub ──
+
+
+def _push(
+    staged: Path, repo_id: str, repo_type: str, private: bool, revision: str | None, space_sdk: str | None = None
+) -> Publication:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api, branch = HfApi(), revision or "main"
+    where = {"repo_id": repo_id, "repo_type": repo_type}
+    with _explaining(repo_id):
+        made = _make_repo(api, where, private, space_sdk)
+        if revision is not None:
+            api.create_branch(**where, branch=revision, exist_ok=True)
+        parent = api.repo_info(**where, revision=branch).sha
+    files = _files(staged)
+    with _explaining(repo_id, parent):
+        there = api.list_repo_files(**where, revision=parent)
+        operations = [CommitOperationAdd(path, staged / path) for path in files]
+        operations += [CommitOperationDelete(path) for path in there if _OURS.fullmatch(path) and path not in files]
+        commit = api.create_commit(
+            **where,
+            operations=operations,
+            commit_message=f"{'Publish' if made else 'Update'} with dse-hf",
+            revision=branch,
+            parent_commit=parent,
+        )
+    description = _describe(staged, repo_id)
+    changed = commit.oid != parent
+    return Publication(repo_id, description.files, description.card, commit.oid, str(commit.commit_url), changed)
+
+
+def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
+    """Makes the repository if it does not exist, and returns whether it did."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        info = api.repo_info(**where)
+    except RepositoryNotFoundError:
+        api.create_repo(**where, private=private, space_sdk=space_sdk)
+        return True
+    if private and not info.private:
+        raise ValueError(
+            f"{where['repo_id']}: exists and is public; make it private on its settings page, or leave out --private"
+        )
+    return False
+
+
+@contextmanager
+def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
+    """Turns what the client raises into one line that says how things are and how to go on."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except LocalTokenNotFoundError as error:
+        raise ValueError(f"{repo_id}: {_ADVICE[401]}") from error
+    except OfflineModeIsEnabled as error:
+        raise ValueError(f"{repo_id}: HF_HUB_OFFLINE is set; unset it to publish") from error
+    except Exception as error:  # of the Hub and of the network, in many guises
+        if isinstance(error, ValueError) and str(error).startswith(repo_id):
+            raise
+        status = getattr(getattr(_cause(error), "response", None), "status_code", None)
+        reason = " ".join(str(_cause(error)).split())[:200]
+        if isinstance(_cause(error), HfHubHTTPError) and status is not None:
+            reason = f"the Hub answered {status}"
+        state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
+        if parent is not None and status is None:  # the commit may have arrived, and its answer not
+            state = f"its last commit was {parent[:7]}"
+        advice = _ADVICE.get(status, "run this again: what was uploaded is not uploaded twice")
+        if isinstance(error, ValueError) and status is None:  # of the card's metadata, for one
+            advice = "correct that, and run this again"
+        raise ValueError(f"{repo_id}: the push failed ({reason}); {state}; {advice}") from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The Hub's or the network's own exception, where the client wraps it for an upload."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+# ── Names and files ──
+
+
+def _check_repo_id(repo_id: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r}: is no name on the Hub; give owner/name") from error
+    if "/" not in repo_id:
+        raise ValueError(f"{repo_id!r}: has no owner; give owner/name")
+
+
+def _files(staged: Path) -> dict[str, int]:
+    paths = sorted(path for path in staged.rglob("*") if path.is_file())
+    return {path.relative_to(staged).as_posix(): path.stat().st_size for path in paths}
+
+
+def _describe(staged: Path, repo_id: str) -> Publication:
+    return Publication(repo_id, _files(staged), (staged / "README.md").read_text(encoding="utf-8"))

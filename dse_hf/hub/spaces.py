@@ -1,0 +1,75 @@
+"""A Space that runs as it is: the package goes with it, for as long as no index has it."""
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+
+PACKAGE = Path(__file__).parent.parent
+DISTRIBUTION = "dse-hf"
+
+
+def bundle_package(space: Path) -> bool:
+    """Where `requirements.txt` asks for dse-hf, puts the package beside the app and asks for what it needs instead.
+
+    Returns whether it did.
+
+    Raises:
+        ValueError: a line of `requirements.txt` is no requirement.
+    """
+    path = space / "requirements.txt"
+    if not path.is_file():
+        return False
+    lines, wanted = [], False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.partition("#")[0].strip()
+        if not text or text.startswith("-"):
+            lines.append(line)
+            continue
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise ValueError(f"{path}: {text!r} is no requirement; write it as in 'scipy>=1.13'") from error
+        if canonicalize_name(requirement.name) == DISTRIBUTION:
+            wanted = True
+            lines += sorted(_needs(requirement.extras))
+        else:
+            lines.append(line)
+    if wanted:
+        ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+        shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=ignored)
+        path.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
+    return wanted
+
+
+def name_models(space: Path, owner: str) -> None:
+    """Adds the offered models that the owner of a Space has on the Hub under their names to its metadata `models`, by
+    which the Hub shows the Space on the models' pages."""
+    from huggingface_hub import HfApi, metadata_load, metadata_save
+
+    from ..loading import OFFERED_MODELS
+
+    api, readme = HfApi(), space / "README.md"
+    published = [name for name in (f"{owner}/{model}" for model in OFFERED_MODELS) if api.repo_exists(name)]
+    metadata = metadata_load(readme) or {}
+    models = list(dict.fromkeys([*metadata.get("models", []), *published]))
+    if models:
+        metadata_save(readme, {**metadata, "models": models})
+
+
+def _needs(extras: set[str]) -> set[str]:
+    """Requirements of the installed dse-hf with these extras, which may name others of its own."""
+    found = set()
+    for text in importlib.metadata.requires(DISTRIBUTION) or ():
+        requirement = Requirement(text)
+        marker, requirement.marker = requirement.marker, None
+        if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in extras or {""}):
+            continue
+        if canonicalize_name(requirement.name) == DISTRIBUTION:
+            found |= _needs(requirement.extras)
+        else:
+            found.add(str(requirement))
+    return found

@@ -1,0 +1,38 @@
+"""Losses on magnitude spectra."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MultiResolutionSTFTLoss(nn.Module):
+    """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
+
+    Signals are taken relative to the mixture's RMS first, and magnitudes below `floor` do not count, so that quiet
+    clips weigh as much as loud ones and inaudible bins do not weigh at all.
+    """
+
+    def __init__(self, n_ffts: tuple[int, ...] = (256, 512, 1024), floor: float = 0.05):
+        super().__init__()
+        self.n_ffts, self.floor = n_ffts, floor
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        scale = mixture[:, None].square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
+        estimates, labels = (
+            (signal / scale).flatten(0, -2)  # (B·S·C, T)
+            for signal in (estimates, labels)
+        )
+        return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.n_ffts]).mean()
+
+    def _distance(self, estimates: Tensor, labels: Tensor, n_fft: int) -> Tensor:
+        window = torch.hann_window(n_fft, device=labels.device)
+        estimated, true = (
+            torch.view_as_real(torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True))
+            .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
+            for x in (estimates, labels)
+        )  # fmt: skip
+        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses. Silence counts as a
+        # source 20 dB below the mixture, or one clip of noise alone would outweigh the batch.
+        quiet = 0.1 * (window.square().sum() * true.shape[1]).sqrt()
+        convergence = (estimated - true).norm(dim=1) / true.norm(dim=1).clamp_min(quiet)
+        return convergence.mean() + F.l1_loss(estimated.log(), true.log())

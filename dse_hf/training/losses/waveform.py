@@ -1,0 +1,59 @@
+"""Losses on waveforms."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MSELoss(nn.Module):
+    """Mean squared error, the loss of the Wave-U-Net paper (section 4.2)."""
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        return F.mse_loss(estimates, labels)
+
+
+class L1Loss(nn.Module):
+    """Mean absolute error."""
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        return F.l1_loss(estimates, labels)
+
+
+class SISDRLoss(nn.Module):
+    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), at most `ceiling_db` each.
+
+    Sources that are silent have none and do not count.
+    """
+
+    def __init__(self, ceiling_db: float = 50.0):
+        super().__init__()
+        self.floor = 10 ** (-ceiling_db / 10)
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        label_energy = labels.square().sum(dim=-1, keepdim=True)
+        target = labels * (estimates * labels).sum(dim=-1, keepdim=True) / label_energy.clamp_min(1e-12)
+        target_energy = target.square().sum(dim=-1)
+        error_energy = (estimates - target).square().sum(dim=-1)
+        audible = label_energy.squeeze(-1) > 1e-8
+        # Equal weights in numerator and denominator keep the gradient finite where either is zero.
+        energy = target_energy + error_energy
+        ratio = (target_energy + self.floor * energy + 1e-12) / (error_energy + self.floor * energy + 1e-12)
+        si_sdr = 10 * torch.log10(ratio)
+        return -(si_sdr * audible).sum() / audible.sum().clamp_min(1)
+
+
+class MixtureSNRLoss(nn.Module):
+    """Error energy of a source against the mixture's energy, in dB, with a soft floor.
+
+    10·log10(|s - ŝ|² / |x|² + τ): the thresholded SNR of Wisdom et al. 2020 (MixIT, equation 2) taken against the
+    mixture x instead of the source, so that it is defined for silent sources and the same at any level.
+    """
+
+    def __init__(self, floor_db: float = -30.0):
+        super().__init__()
+        self.floor = 10 ** (floor_db / 10)
+
+    def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
+        mixture_energy = mixture[:, None].square().sum(dim=-1).clamp_min(1e-8)
+        error_energy = (estimates - labels).square().sum(dim=-1)
+        return 10 * torch.log10(error_energy / mixture_energy + self.floor).mean()

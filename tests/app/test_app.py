@@ -1,0 +1,316 @@
+"""The app's API, as other programs call it: gradio_client, plain HTTP, MCP."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
+from dse_hf.app import sounds
+from dse_hf.app.interface import CACHE_SECONDS, build_app, delete_broken_uploads, launch_app
+
+
+ROOT = Path(__file__).parents[2]
+RATE = 16000
+
+
+def tiny_model(seed: int, sources: list[str]):
+    torch.manual_seed(seed)
+    config = WaveUNetConfig(
+        num_layers=2, channel_growth=4, padding="same", sampling_rate=RATE, sources=sources, output="difference"
+    )
+    return WaveUNetModel(config).eval()
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {"two": tiny_model(0, ["foreground", "background"]), "three": tiny_model(1, ["voice", "drums", "rest"])}
+
+
+@pytest.fixture(scope="module")
+def url(models):
+    app = build_app(models)
+    _, url, _ = launch_app(app, prevent_thread_lock=True, quiet=True)
+    yield url
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return Client(url, verbose=False)
+
+
+def tone(path: Path, frequency: float = 440.0, seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> Path:
+    time = np.arange(int(seconds * rate)) / rate
+    soundfile.write(path, np.stack([0.3 * np.sin(2 * np.pi * frequency * time)] * channels, axis=1), rate)
+    return path
+
+
+def test_models_and_noises_are_listed(client):
+    assert client.predict(api_name="/models") == [
+        {"name": "two", "sampling_rate": RATE, "sources": ["foreground", "background"]},
+        {"name": "three", "sampling_rate": RATE, "sources": ["voice", "drums", "rest"]},
+    ]
+    assert client.predict(api_name="/noise_types") == list(sounds.NOISE_TYPES)
+
+
+@pytest.mark.parametrize("model", ["two", "three"])
+def test_separate_gives_what_separate_file_gives(client, models, model, tmp_path):
+    source = tone(tmp_path / "my tone.wav", rate=44100, channels=2)
+    files, report = client.predict(audio=handle_file(source), model=model, api_name="/separate")
+    expected = separate_file(models[model], source, tmp_path / "expected")
+    assert report["sources"] == list(expected.outputs) == models[model].config.sources
+    for name, file in zip(report["sources"], files):
+        ours, _ = soundfile.read(file, dtype="int16")
+        np.testing.assert_array_equal(ours, soundfile.read(expected.outputs[name], dtype="int16")[0])
+        assert report["levels_dbfs"][name] == pytest.approx(expected.levels[name])
+        assert report["changes_db"][name] == pytest.approx(expected.levels[name] - report["levels_dbfs"]["input"])
+    assert report["levels_dbfs"]["input"] == pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.01)
+
+
+@pytest.mark.parametrize("noise_type", sounds.NOISE_TYPES)
+def test_mix_has_the_snr(client, noise_type, tmp_path):
+    speech = tone(tmp_path / "speech.wav", seconds=2.0)
+    own = handle_file(tone(tmp_path / "own.wav", 1000.0, 0.5, rate=8000)) if noise_type == sounds.OWN_NOISE else None
+    mixture, rate = soundfile.read(
+        client.predict(clean=handle_file(speech), noise_type=noise_type, noise=own, snr_db=0.0, api_name="/mix")
+    )
+    clean, _ = soundfile.read(speech)
+    assert rate == RATE and mixture.shape == clean.shape
+    # The mixture is scale · (clean + noise); what of it is in phase with the tone is nearly all speech.
+    scale = mixture @ clean / (clean @ clean)
+    snr = 10 * np.log10(np.sum((scale * clean) ** 2) / np.sum((mixture - scale * clean) ** 2))
+    assert snr == pytest.approx(0.0, abs=0.5)
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    files = {
+        "silent": (folder / "silent.wav", "silent"),
+        "empty": (folder / "empty.wav", "empty"),
+        "long": (folder / "long.wav", "limit here is 120 s"),
+        "text": (folder / "text.wav", "text.wav"),
+        "broken": (folder / "broken.flac", "broken.flac"),
+        "channels": (folder / "channels.wav", "9 channels"),
+    }
+    soundfile.write(files["silent"][0], np.zeros(RATE), RATE)
+    files["empty"][0].touch()
+    soundfile.write(files["long"][0], np.full(121 * 4000, 0.1), 4000)
+    files["text"][0].write_text("These are words.\n" * 100)
+    content = tone(folder / "whole.flac").read_bytes()
+    files["broken"][0].write_bytes(content[: len(content) // 2])
+    soundfile.write(files["channels"][0], np.full((100, 9), 0.1), RATE)
+    return files
+
+
+@pytest.mark.parametrize("kind", ["silent", "empty", "long", "text", "broken", "channels"])
+def test_a_sound_that_cannot_be_used_is_told_so_and_the_server_goes_on(client, kind, tmp_path):
+    path, words = bad_files(tmp_path)[kind]
+    with pytest.raises(AppError) as error:
+        client.predict(audio=handle_file(path), model="two", api_name="/separate")
+    message = str(error.value)
+    assert words in message
+    assert "/" not in message and "Traceback" not in message
+    files, _ = client.predict(audio=handle_file(tone(tmp_path / "good.wav")), model="two", api_name="/separate")
+    assert len(files) == 2
+
+
+def test_only_the_offered_models_can_be_named(client, tmp_path):
+    for name in ("org/evil", "../two", str(tmp_path)):
+        with pytest.raises(AppError):
+            client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model=name, api_name="/separate")
+
+
+def test_a_defect_of_ours_tells_nothing_of_the_server(client, models, tmp_path, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("secret /srv/place")
+
+    monkeypatch.setattr(models["two"], "separation_stream", fail)
+    with pytest.raises(AppError, match="here, not in your sound") as error:
+        client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
+    assert "secret" not in str(error.value)
+
+
+def post(url: str, data) -> dict:
+    request = urllib.request.Request(
+        url, json.dumps(data).encode(), {"Content-Type": "application/json", "Accept": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_no_file_of_the_server_can_be_had(url, tmp_path):
+    secret = tmp_path / "secret.wav"
+    tone(secret)
+    for path in ("/etc/passwd", str(secret), str(ROOT / "pyproject.toml")):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{url}gradio_api/file={path}", timeout=30)
+        assert error.value.code in (403, 404)
+        data = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        event = post(f"{url}gradio_api/call/separate", {"data": [data, "two"]})["event_id"]
+        with urllib.request.urlopen(f"{url}gradio_api/call/separate/{event}", timeout=60) as answer:
+            text = answer.read().decode()
+        assert "event: error" in text and "root:" not in text
+
+
+def test_plain_http(url):
+    event = post(f"{url}gradio_api/call/models", {"data": []})["event_id"]
+    with urllib.request.urlopen(f"{url}gradio_api/call/models/{event}", timeout=60) as answer:
+        text = answer.read().decode()
+    assert text.startswith("event: complete")
+    assert [model["name"] for model in json.loads(text.split("data: ")[1])[0]] == ["two", "three"]
+
+
+def test_the_api_is_documented_and_the_pages_own_events_are_not_in_it(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/separate", "/mix", "/models", "/noise_types"}
+    named = {name: [p["parameter_name"] for p in endpoint["parameters"]] for name, endpoint in endpoints.items()}
+    assert named["/separate"] == ["audio", "model"]
+    assert named["/mix"] == ["clean", "noise_type", "noise", "snr_db"]
+
+
+def test_mcp_tools(url):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def tools():
+        transport = streamablehttp_client(f"{url}gradio_api/mcp/")
+        async with transport as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            return {tool.name: tool for tool in (await session.list_tools()).tools}
+
+    found = asyncio.run(tools())
+    separate = next(tool for name, tool in found.items() if name.endswith("separate"))
+    assert set(separate.inputSchema["properties"]) == {"audio", "model"}
+    assert "Separates a sound" in separate.description
+
+
+def test_an_mcp_client_gets_the_sources(url, tmp_path):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    source = tone(tmp_path / "tone.wav")
+    sent = f"data:audio/wav;base64,{base64.b64encode(source.read_bytes()).decode()}"
+
+    async def call():
+        transport = streamablehttp_client(f"{url}gradio_api/mcp/")
+        async with transport as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            name = next(tool.name for tool in (await session.list_tools()).tools if tool.name.endswith("separate"))
+            return await session.call_tool(name, {"audio": sent, "model": "two"})
+
+    result = asyncio.run(call())
+    assert not result.isError, result.content
+    urls = re.findall(r"http://[^']+\.wav", result.content[0].text)
+    separated = [soundfile.read(io.BytesIO(urllib.request.urlopen(url).read()), dtype="int16")[0] for url in urls]
+    assert len(separated) == 2
+    np.testing.assert_array_equal(sum(separated), soundfile.read(source, dtype="int16")[0])
+
+
+@pytest.mark.parametrize("language", ["python", "bash"])
+def test_the_readmes_lines_work(url, tmp_path, language):
+    text = (ROOT / "spaces" / "source_separation" / "README.md").read_text()
+    (code,) = [
+        code
+        for kind, code in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S)
+        if kind == language and "SPACE" in code
+    ]
+    code = code.replace("waveunet-speech-16khz", "two")
+    tone(tmp_path / "noisy.wav")
+    tone(tmp_path / "clean.wav")
+    if language == "python":
+        check = "\nassert len(files) == 2 and report and mixture and len(models) == 2 and 'train' in noises"
+        command = [sys.executable, "-c", f"SPACE = {url!r}\n{code}{check}"]
+    else:
+        command = ["bash", "-euc", f"SPACE={url.rstrip('/')}\n{code}"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert language == "python" or "event: complete" in result.stdout
+
+
+def test_an_upload_beyond_the_limit_is_refused(url):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    body += bytes((sounds.MAX_MEGABYTES + 1) << 20) + b"\r\n--x--\r\n"
+    request = urllib.request.Request(
+        f"{url}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    with pytest.raises((urllib.error.HTTPError, urllib.error.URLError)) as error:
+        urllib.request.urlopen(request)
+    assert getattr(error.value, "code", 413) == 413
+
+
+def test_parts_of_uploads_that_broke_off_are_deleted_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    parts = {"tmp_old": 2 * CACHE_SECONDS, "tmp_new": 0, "other": 2 * CACHE_SECONDS}
+    (tmp_path / "uploads").mkdir()
+    for name, age in parts.items():
+        path = tmp_path / "uploads" / name
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    delete_broken_uploads()
+    assert {path.name for path in (tmp_path / "uploads").iterdir()} == {"tmp_new", "other"}
+
+
+def test_visitors_get_their_own_sounds(url, models, tmp_path):
+    sources = [tone(tmp_path / "same name" / f"{k}" / "a.wav", 200 + 50 * k, 0.3 + 0.05 * k) for k in _made(tmp_path)]
+
+    def visit(source: Path) -> list[str]:
+        visitor = Client(url, verbose=False, download_files=str(source.parent / "got"))
+        return visitor.predict(audio=handle_file(source), model="two", api_name="/separate")[0]
+
+    with ThreadPoolExecutor(len(sources)) as pool:
+        answers = list(pool.map(visit, sources))
+    for source, files in zip(sources, answers):
+        total = sum(soundfile.read(file, dtype="int16")[0].astype(int) for file in files)
+        np.testing.assert_array_equal(total, soundfile.read(source, dtype="int16")[0])
+
+
+def _made(folder: Path) -> range:
+    for k in range(6):
+        (folder / "same name" / str(k)).mkdir(parents=True)
+    return range(6)
+
+
+def test_no_folder_of_ours_is_left_behind(client, tmp_path, monkeypatch):
+    # Only those that this process makes: tests that run beside this one make theirs in the same place.
+    made, mkdtemp = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *args, **kwargs: made.append(mkdtemp(*args, **kwargs)) or made[-1])
+    client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
+    with pytest.raises(AppError):
+        client.predict(audio=handle_file(bad_files(tmp_path)["silent"][0]), model="two", api_name="/separate")
+    ours = [folder for folder in made if Path(folder).name.startswith("dse-hf-")]
+    assert len(ours) == 2
+    assert [folder for folder in ours if Path(folder).exists()] == []
+
+
+def test_the_app_command_tells_what_to_install_without_gradio(tmp_path):
+    (tmp_path / "gradio.py").write_text("raise ImportError('No module named gradio')\n")
+    command = [sys.executable, "-m", "dse_hf", "app", "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "pip install 'dse-hf[space]'" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_spaces_folder_has_what_the_hub_needs(tmp_path):
+    from dse_hf.hub.checks import check_space
+
+    folder = shutil.copytree(ROOT / "spaces" / "source_separation", tmp_path / "space")
+    assert check_space(folder) == "gradio"

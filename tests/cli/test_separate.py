@@ -1,0 +1,449 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, cli
+from dse_hf.audio import FILE_FORMATS
+from dse_hf.cli import main
+from dse_hf.cli import separate as cli_separate
+from tests.audio.test_audio import tones, write_av
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Folder of a tiny model."""
+    folder = tmp_path_factory.mktemp("model")
+    config = WaveUNetConfig(num_layers=2, channel_growth=4, padding="same", sampling_rate=16000)
+    WaveUNetModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name, seconds=1.0, channels=1, sampling_rate=16000):
+    soundfile.write(name, tones(sampling_rate, seconds, channels), sampling_rate)
+    return name
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def failures(capsys):
+    """Lines on stderr, each of one failure."""
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("dse-hf: ") for line in lines)
+    return [line.removeprefix("dse-hf: ") for line in lines]
+
+
+# ── Files ──
+
+
+def test_files_of_many_kinds(folder, model, capsys):
+    write("noisy.wav", channels=2, sampling_rate=44100)
+    write("eight.flac", channels=8, sampling_rate=48000)
+    write_av("phone.m4a", tones(48000, 1), 48000, "aac")
+    write_av("film.mp4", tones(48000, 0.5), 48000, "aac", video=True)
+    soundfile.write("one.wav", [0.5], 16000)
+    files = ["noisy.wav", "eight.flac", "phone.m4a", "film.mp4", "one.wav"]
+    assert main(["separate", *files, "-o", "out/here", "--model", model]) == 0
+    assert names(folder / "out/here") == sorted(
+        f"{file.split('.')[0]}.{source}.wav" for file in files for source in ("foreground", "background")
+    )
+    for file in ("noisy.wav", "eight.flac", "one.wav"):
+        samples, rate = soundfile.read(file)
+        parts = [
+            soundfile.read(f"out/here/{file.split('.')[0]}.{source}.wav") for source in ("foreground", "background")
+        ]
+        np.testing.assert_array_equal(parts[0][0] + parts[1][0], samples)
+        assert parts[0][1] == rate
+    output = capsys.readouterr()
+    assert output.err == ""
+    lines = output.out.splitlines()
+    assert len(lines) == 1 + 2 * len(files)
+    assert lines[0] == f"model {model}: a folder"
+    assert lines[1].startswith("noisy.wav: 1.0 s of 2 channels at 44100 Hz in ")
+    assert "out/here/noisy.foreground.wav (-" in lines[2]
+
+
+def test_fast_takes_each_sound_once(folder, model, capsys):
+    name = write("noisy.wav", 0.5)
+
+    def foreground(*options):
+        assert main(["separate", name, "--overwrite", "--quiet", *options]) == 0
+        return soundfile.read("noisy.foreground.wav")[0]
+
+    torch.manual_seed(0)
+    twice = WaveUNetModel(WaveUNetConfig(num_layers=2, channel_growth=4, padding="same", sampling_rate=16000))
+    for parameter in twice.parameters():  # biases are 0 when new, and then both polarities give the same
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    twice.config.both_polarities = True
+    twice.save_pretrained("twice")
+    twice.config.both_polarities = False
+    twice.save_pretrained("once")
+    capsys.readouterr()  # what transformers says of it
+    np.testing.assert_array_equal(foreground("--model", "twice", "--fast"), foreground("--model", "once"))
+    assert np.abs(foreground("--model", "twice") - foreground("--model", "once")).max() > 1e-3
+    assert not failures(capsys)
+    foreground("--model", "once", "--fast")
+    assert failures(capsys) == ["--fast changes nothing: model 'once' takes each sound once"]
+
+
+def test_results_lie_beside_each_file_and_may_be_chosen(folder, model):
+    (folder / "in").mkdir()
+    write("in/noisy.wav")
+    assert main(["separate", "in/noisy.wav", "--model", model, "--sources", "foreground", "--format", "flac"]) == 0
+    assert names(folder / "in") == ["noisy.foreground.flac", "noisy.wav"]
+
+
+def test_other_files_are_done_when_some_fail(folder, model, capsys):
+    write("good.wav")
+    write("also.wav")
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("dear diary\n")
+    soundfile.write("silent.wav", np.zeros(16000), 16000)
+    (folder / "short.wav").write_bytes((folder / "good.wav").read_bytes()[:-1000])
+    write_av("film.mp4", tones(), 48000, None, video=True)
+    (folder / "music").mkdir()
+    bad = ["empty.wav", "text.wav", "silent.wav", "short.wav", "film.mp4", "music", "missing.wav"]
+    files = [name for pair in zip(bad, ["good.wav", "also.wav", *[None] * 5]) for name in pair if name]
+    assert main(["separate", *files, "-o", "out", "--model", model]) == 1
+    assert names(folder / "out") == [
+        f"{stem}.{source}.wav" for stem in ("also", "good") for source in ("background", "foreground")
+    ]
+    lines = failures(capsys)
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(bad)
+    told = dict(line.split(": ", 1) for line in lines)
+    assert told["silent.wav"].startswith("silent, nothing to separate")
+    assert told["film.mp4"].startswith("has no audio track")
+    assert told["music"].startswith("is a folder; name the files in it")
+    assert told["missing.wav"].startswith("no such file")
+    assert all("; " in line for line in lines)
+
+
+def test_files_that_are_not_there_fail_before_a_model_is_loaded(folder, monkeypatch, capsys):
+    monkeypatch.setattr(cli_separate, "_load_model", None)
+    assert main(["separate", "missing.wav", "."]) == 1
+    assert len(failures(capsys)) == 2
+
+
+def test_same_file_twice_is_refused_once(folder, model, capsys):
+    write("a.wav")
+    os.symlink("a.wav", "link.wav")
+    assert main(["separate", "a.wav", "./a.wav", "link.wav", "-o", "out", "--model", model]) == 1
+    assert [line.split(";")[0] for line in failures(capsys)] == [
+        "./a.wav: given twice",
+        "link.wav: given twice",
+    ]
+    assert names(folder / "out") == ["a.background.wav", "a.foreground.wav"]
+
+
+def test_results_never_replace_inputs_or_each_other(folder, model, capsys):
+    for name in ("a.wav", "a.flac", "b.wav", "b.foreground.wav"):
+        write(name)
+    (folder / "sub").mkdir()
+    write("sub/a.wav", 0.5)
+    before = (folder / "b.foreground.wav").read_bytes()
+    files = ["a.wav", "a.flac", "b.wav", "b.foreground.wav"]
+    assert main(["separate", *files, "--model", model, "--overwrite"]) == 1
+    assert failures(capsys) == [
+        "a.flac: its result a.foreground.wav would replace that of a.wav; give another folder (-o)",
+        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; give another folder (-o)",
+    ]
+    assert (folder / "b.foreground.wav").read_bytes() == before
+    assert main(["separate", "a.wav", "sub/a.wav", "-o", "out", "--model", model]) == 1
+    assert [line.split(":")[0] for line in failures(capsys)] == ["sub/a.wav"]
+    assert soundfile.info("out/a.foreground.wav").frames == 16000
+
+
+def test_existing_results_need_overwrite(folder, model, capsys):
+    write("a.wav")
+    (folder / "a.background.wav").write_text("mine")
+    arguments = ["separate", "a.wav", "--model", model]
+    assert main(arguments) == 1
+    assert failures(capsys) == ["a.wav: a.background.wav: exists; pass --overwrite (overwrite=True) to replace it"]
+    assert names(folder) == ["a.background.wav", "a.wav"]
+    assert main([*arguments, "--overwrite"]) == 0
+    assert soundfile.info("a.background.wav").frames == 16000
+
+
+def test_json_lines(folder, model, capsys):
+    write("a.wav", channels=2)
+    assert main(["separate", "a.wav", "missing.wav", "-o", "out", "--model", model, "--json"]) == 1
+    output = capsys.readouterr()
+    failed, done = [json.loads(line) for line in output.out.splitlines()]
+    assert failed == {"input": "missing.wav", "error": output.err.strip().removeprefix("dse-hf: ")}
+    assert done["input"] == "a.wav"
+    assert done["model"] == f"model {model}: a folder"
+    assert done["outputs"] == {
+        "foreground": "out/a.foreground.wav",
+        "background": "out/a.background.wav",
+    }
+    assert (done["sampling_rate"], done["channels"], done["frames"], done["seconds"]) == (16000, 2, 16000, 1)
+    assert set(done["levels"]) == {"foreground", "background"}
+
+
+def test_quiet(folder, model, capsys):
+    write("a.wav")
+    assert main(["separate", "a.wav", "--model", model, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_bar_is_for_terminals(folder, model, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    write("a.wav", 2)
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert main(["separate", "a.wav", "--model", model]) == 0
+    assert "a.wav: 100% |" in screen.getvalue()
+    assert "2 of 2 s, " in screen.getvalue()
+    assert "x real time" in screen.getvalue()
+
+
+def test_names_that_are_no_text(folder, model, capsys):
+    name = os.fsdecode(b"a\xff\n.wav")
+    write(name.encode(errors="surrogateescape"))
+    assert main(["separate", name, os.fsdecode(b"b\xff.wav"), "--model", model]) == 1
+    assert os.fsdecode(b"a\xff\n.foreground.wav") in os.listdir()
+    assert failures(capsys) == ["b\\udcff.wav: no such file or folder; check the name"]
+
+
+# ── Standard input and output ──
+
+
+class StandardInput(io.BufferedReader):
+    name = "<stdin>"
+
+
+def pipes(monkeypatch, content):
+    """Makes standard input and output pipes; returns what gives the bytes that were written."""
+    written = io.BytesIO()
+    read_end, write_end = os.pipe()
+
+    def feed():
+        with open(write_end, "wb") as file:
+            file.write(content)
+
+    threading.Thread(target=feed).start()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=StandardInput(io.FileIO(read_end))))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=written, isatty=lambda: False))
+    return written
+
+
+def test_pipe(folder, model, monkeypatch, capsys):
+    write("a.wav", channels=2)
+    main(["separate", "a.wav", "--model", model, "-o", "out", "--quiet"])
+    written = pipes(monkeypatch, (folder / "a.wav").read_bytes())
+    assert main(["separate", "-", "--model", model]) == 0
+    assert written.getvalue() == (folder / "out/a.foreground.wav").read_bytes()
+    assert capsys.readouterr().err.startswith("standard input: 1.0 s of 2 channels")
+    assert names(folder) == ["a.wav", "out"]
+
+
+def test_pipe_without_audio(folder, model, monkeypatch, capsys):
+    written = pipes(monkeypatch, b"dear diary")
+    assert main(["separate", "-", "--model", model]) == 1
+    assert written.getvalue() == b""
+    (line,) = failures(capsys)
+    assert ": not an audio format" in line
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-", "a.wav"], ["-", "-o", "out"], ["-", "--json"], ["-", "--format", "flac"], ["-", "-"]]
+)
+def test_pipe_stands_alone(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["separate", *arguments])
+    assert stop.value.code == 2
+    assert "- stands alone" in capsys.readouterr().err
+
+
+# ── Arguments ──
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        ([], "required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["separate"], "required: FILE"),
+        (["separate", "a.wav", "--format", "xyz"], "invalid choice: 'xyz'"),
+        (["separate", "a.wav", "--sources", "a,,b"], "'a,,b': give names with commas"),
+        (["separate", "a.wav", "--sauces", "a"], "unrecognized arguments"),
+        (["convert", "a.pth"], "required: OUT"),
+    ],
+)
+def test_usage(arguments, wanted, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert wanted in capsys.readouterr().err
+
+
+def test_source_that_the_model_does_not_have(folder, model, capsys):
+    write("a.wav")
+    with pytest.raises(SystemExit) as stop:
+        main(["separate", "a.wav", "--model", model, "--sources", "vocals"])
+    assert stop.value.code == 2
+    assert "source 'vocals': this model gives foreground, background" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        (["--model", "waveunet-speech-16kHz"], "model 'waveunet-speech-16kHz': no such model"),
+        (["--model", "nobody/nothing"], "model 'nobody/nothing': the Hub cannot be reached"),
+        (["--device", "teapot"], "device 'teapot': not available"),
+    ],
+)
+def test_model_that_cannot_be_had(folder, arguments, wanted, capsys):
+    write("a.wav")
+    assert main(["separate", "a.wav", *arguments]) == 1
+    (line,) = failures(capsys)
+    assert line.startswith(wanted)
+    assert names(folder) == ["a.wav"]
+
+
+def test_formats_offered_are_those_that_can_be_written():
+    assert tuple(cli_separate._FILE_FORMATS) == FILE_FORMATS
+
+
+def test_help_is_quick():
+    code = (
+        "import sys; from dse_hf.cli import main\n"
+        "try: main(['separate', '--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'torch', 'transformers', 'soundfile', 'numpy', 'av', 'soxr', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {slow}' if slow else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--overwrite" in done.stdout
+
+
+def test_version_and_help_of_all(capsys):
+    for arguments, wanted in ((["--version"], "dse-hf 0."), (["--help"], "separate")):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+        assert wanted in capsys.readouterr().out
+
+
+# ── Interruption ──
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_leave_no_partial_file(folder, model, monkeypatch, capsys, number, status):
+    from dse_hf.audio import AudioWriter
+
+    write("a.wav")
+    write_block = AudioWriter.write
+
+    def interrupted(writer, block):
+        write_block(writer, block)
+        assert any(name.endswith(".part") for name in os.listdir())
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(AudioWriter, "write", interrupted)
+    arguments = ["separate", "a.wav", "--model", model]
+    # Whoever runs the tests may ignore signals, as nohup and background jobs of a shell do.
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    previous = signal.signal(number, usual)
+    try:
+        if number == signal.SIGINT:
+            assert main(arguments) == status
+            assert failures(capsys) == ["interrupted; files that were not finished are removed"]
+        else:
+            with pytest.raises(SystemExit) as stop:
+                main(arguments)
+            assert stop.value.code == status
+        assert signal.getsignal(number) == usual
+    finally:
+        signal.signal(number, previous)
+    assert names(folder) == ["a.wav"]
+
+
+def test_interrupted_process_keeps_what_is_complete(folder, model):
+    write("a.wav")
+    write("long.wav", 600)
+    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    command = [sys.executable, "-m", "dse_hf", "separate", "a.wav", "missing.wav", "long.wav", "--model", model]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 300
+    while not any(name.startswith(".long.") for name in names(folder)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaints.splitlines() == [
+        "dse-hf: missing.wav: no such file or folder; check the name",
+        "dse-hf: interrupted; files that were not finished are removed",
+    ]
+    assert output.splitlines()[1].startswith("a.wav: 1.0 s of 1 channel at 16000 Hz")
+    assert names(folder) == ["a.background.wav", "a.foreground.wav", "a.wav", "long.wav"]
+
+
+# ── The other commands ──
+
+
+def test_train_hands_its_arguments_on(monkeypatch):
+    given = []
+    fake = SimpleNamespace(main=lambda argv: given.append(argv) or 7)
+    monkeypatch.setitem(sys.modules, "dse_hf.training.run", fake)
+    assert main(["train", "recipe.yaml", "--learning_rate", "1e-4", "--help"]) == 7
+    assert given == [["recipe.yaml", "--learning_rate", "1e-4", "--help"]]
+
+
+def test_train_without_its_libraries(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "dse_hf.training.run", None)
+    assert main(["train", "recipe.yaml"]) == 1
+    (line,) = failures(capsys)
+    assert line.endswith("run: pip install 'dse-hf[train]'")
+
+
+def test_convert(monkeypatch, capsys):
+    given = []
+
+    def convert_checkpoint(path, out, *, sampling_rate, overwrite):
+        given.append((path, out, sampling_rate, overwrite))
+        if path == "bad.pth":
+            raise ValueError("bad.pth: no tensors; give a state dict")
+
+    monkeypatch.setitem(sys.modules, "dse_hf.convert.libdse", SimpleNamespace(convert_checkpoint=convert_checkpoint))
+    assert main(["convert", "a.pth", "out", "--sampling-rate", "8000", "--overwrite"]) == 0
+    assert "dse-hf separate --model out" in capsys.readouterr().out
+    assert main(["convert", "bad.pth", "out"]) == 1
+    assert failures(capsys) == ["bad.pth: no tensors; give a state dict"]
+    assert given == [("a.pth", "out", 8000, True), ("bad.pth", "out", None, False)]
+
+
+def test_every_command_is_in_the_table():
+    assert list(cli.COMMANDS) == ["separate", "train", "evaluate", "publish", "convert", "export", "app"]

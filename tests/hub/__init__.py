@@ -1,0 +1,4 @@
+from .local import LocalHub
+
+
+__all__ = ["LocalHub"]

@@ -1,0 +1,82 @@
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import metadata_load
+
+from dse_hf.hub.publishing import publish_space
+from dse_hf.hub.spaces import bundle_package
+from tests.hub.local import LocalHub
+
+
+SPACE = Path(__file__).parents[2] / "spaces" / "source_separation"
+
+
+def test_what_the_package_needs_is_asked_for_instead(tmp_path):
+    (tmp_path / "requirements.txt").write_text("# ours\ndse_hf[space]\nextra-thing==1\n")
+    bundle_package(tmp_path)
+    lines = (tmp_path / "requirements.txt").read_text().splitlines()
+    names = {line.split(">")[0] for line in lines}
+    # Of the package, of its extra, and of the extras that this one names.
+    assert {"torch", "transformers", "gradio[mcp]", "pesq", "matplotlib", "extra-thing==1", "# ours"} <= names
+    assert not any(line.startswith("dse") for line in lines) and "accelerate" not in names
+    assert (tmp_path / "dse_hf" / "pretrained" / "waveunet-speech-16khz" / "model.safetensors").is_file()
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_other_spaces_are_left_alone(tmp_path):
+    (tmp_path / "requirements.txt").write_text("dse-hf-like\nscipy\n")
+    bundle_package(tmp_path)
+    assert (tmp_path / "requirements.txt").read_text() == "dse-hf-like\nscipy\n"
+    assert not (tmp_path / "dse_hf").exists()
+    (tmp_path / "requirements.txt").write_text("what is this\n")
+    with pytest.raises(ValueError, match="'what is this' is no requirement"):
+        bundle_package(tmp_path)
+
+
+def test_our_space_runs_from_what_is_published(tmp_path):
+    import shutil
+
+    staged = tmp_path / "space"
+    shutil.copytree(SPACE, staged)
+    bundle_package(staged)
+    code = (
+        "import sys, types\n"
+        # As on ZeroGPU, whose package wraps what needs a GPU.
+        "borrowed = []\n"
+        "sys.modules['spaces'] = types.SimpleNamespace(\n"
+        "    __spec__=None, GPU=lambda duration: lambda handler: borrowed.append(duration) or handler)\n"
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: name == 'spaces' or find(name, *rest)\n"
+        "import app, dse_hf\n"
+        "sys.stdout.write(f'{dse_hf.__file__}\\n{borrowed}\\n{type(app.demo).__name__}\\n')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=staged, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    package, borrowed, demo = result.stdout.splitlines()[-3:]
+    assert Path(package).is_relative_to(staged)
+    assert borrowed != "[]" and demo == "Blocks"
+
+
+def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
+    readme = tmp_path / "README.md"
+    code = "import sys, pathlib; from dse_hf.hub.spaces import name_models; name_models(pathlib.Path('.'), 'org')"
+    with LocalHub(tmp_path / "hub") as hub:
+        readme.write_text("---\ntitle: Demo\nsdk: gradio\n---\n# Demo\n")
+        hub.run(code, cwd=tmp_path)
+        assert readme.read_text() == "---\ntitle: Demo\nsdk: gradio\n---\n# Demo\n"
+        hub.create_repo("org/waveunet-speech-16khz")
+        hub.create_repo("others/waveunet-speech-16khz")
+        hub.run(code, cwd=tmp_path)
+        hub.run(code, cwd=tmp_path)
+    assert metadata_load(readme) == {"title": "Demo", "sdk": "gradio", "models": ["org/waveunet-speech-16khz"]}
+    assert readme.read_text().endswith("\n---\n# Demo\n")
+
+
+def test_the_file_list_has_the_package():
+    shown = publish_space(SPACE, "org/demo", dry_run=True)
+    assert "dse_hf/app/interface.py" in shown.files and "app.py" in shown.files
+    assert importlib.metadata.version("dse-hf")

@@ -1,0 +1,226 @@
+import json
+import re
+import resource
+import shutil
+import socket
+
+import pytest
+import torch
+from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, loading
+from dse_hf.loading import load_model
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A tiny model, and its folder."""
+    folder = tmp_path_factory.mktemp("pretrained") / "tiny-speech"
+    config = WaveUNetConfig(num_layers=2, channel_growth=4, padding="same", sampling_rate=16000)
+    model = WaveUNetModel(config).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    return model, folder
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        pytest.fail("reached for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def changed(folder, target, **fields):
+    """A copy of a model's folder with other fields in its config.json."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**config, **fields}))
+    return target
+
+
+def one_line(name, **kwargs) -> str:
+    with pytest.raises(ValueError) as error:
+        load_model(name, **kwargs)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_embedded_model_and_folder_need_no_network(saved, monkeypatch, no_network):
+    model, folder = saved
+    monkeypatch.setattr(loading, "_FOLDER", folder.parent)
+    assert loading.embedded_models() == ["tiny-speech"]
+    for name in ("tiny-speech", folder, str(folder)):
+        loaded = load_model(name, device="cpu")
+        assert not loaded.training
+        assert (loaded.device.type, loaded.dtype) == ("cpu", torch.float32)
+        torch.testing.assert_close(loaded.network.bottleneck[0].weight, model.network.bottleneck[0].weight.float())
+
+
+@pytest.mark.parametrize("name", loading.embedded_models())
+def test_embedded_models_compute_in_float32_whatever_their_files_are_in(name):
+    """On the Hub, AutoModel goes by config.json; in float16 a processor would be slow."""
+    folder = loading.find_model(name).folder
+    model = AutoModel.from_pretrained(folder)
+    stored = load_file(folder / "model.safetensors")
+    for key, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, stored[key].float())
+
+
+def test_the_log_tells_which_kind_it_was(saved, monkeypatch, caplog):
+    monkeypatch.setattr(loading, "_FOLDER", saved[1].parent)
+    with caplog.at_level("INFO", logger="dse_hf.loading"):
+        load_model("tiny-speech", device="cpu")
+        load_model(saved[1], device="cpu")
+    messages = [record.message for record in caplog.records if record.name == "dse_hf.loading"]
+    assert messages[0].startswith("model tiny-speech: embedded, ")
+    assert ": a folder, " in messages[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype(saved, dtype):
+    assert load_model(saved[1], device="cpu", dtype=dtype).dtype == getattr(torch, dtype)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_saved_dtype_is_kept(saved):
+    model = load_model(saved[1])
+    assert (model.device.type, model.dtype) == ("cuda", torch.bfloat16)
+
+
+def test_wrong_device_and_dtype(saved):
+    assert one_line(saved[1], dtype="int8") == "dtype 'int8': give auto, float32, bfloat16 or float16"
+    for device in ("teapot", "meta", "cuda:99"):
+        message = one_line(saved[1], device=device)
+        assert message.startswith(f"device {device!r}: not available (")
+        assert message.endswith("; give auto or cpu")
+
+
+def test_an_absurd_size_is_refused_before_memory_is_taken(saved, tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    huge = changed(saved[1], tmp_path / "huge", num_layers=20, channel_growth=1024)
+    large = changed(saved[1], tmp_path / "large", num_layers=12, channel_growth=300)
+    assert "num_layers=20 and channel_growth=1024 make 79,639,347,200 parameters" in one_line(huge)
+    assert "its weights do not fit" in one_line(large)
+    with pytest.raises(Exception, match="parameters: more than 2,000,000,000"):  # by whatever way it is loaded
+        AutoModel.from_pretrained(huge)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+@pytest.mark.parametrize("fields", [{"model_type": "bert", "num_labels": 10**9}, {"num_labels": 10**9}])
+def test_a_config_of_a_billion_labels_is_refused_before_memory_is_taken(saved, tmp_path, fields):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    one_line(changed(saved[1], tmp_path / "model", **fields))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_a_config_of_gigabytes_is_not_read(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "model")
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(2**33)  # takes no space on the disk
+    assert "its config.json has 8,589,934,592 bytes, more than any model's" in one_line(folder)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, '{"a":' * 10**5, "null", "[]", "", "NaN", "\xff"])
+def test_a_config_that_is_none(saved, tmp_path, content):
+    folder = changed(saved[1], tmp_path / "model")
+    (folder / "config.json").write_text(content, encoding="latin-1")
+    assert re.search("its config.json is not a valid JSON file; get it again|is a None model", one_line(folder))
+
+
+def test_weights_that_are_no_numbers_are_refused(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["network.encoder.1.bias"][3] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "its weight network.encoder.1.bias holds NaN or infinity; use" in one_line(folder)
+
+
+def test_shards_are_read_by_their_index(saved, tmp_path):
+    model = saved[0]
+    model.save_pretrained(tmp_path, max_shard_size="1KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    loaded = load_model(tmp_path, device="cpu", dtype="bfloat16")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    max(tmp_path.glob("*.safetensors")).unlink()
+    assert "model.safetensors.index.json names model-0000" in one_line(tmp_path)
+
+
+def test_only_the_hub_has_revisions(saved):
+    assert "is a folder, which has no revision 'v1'" in one_line(saved[1], revision="v1")
+    assert "is embedded, which has no revision" in one_line(loading.DEFAULT_MODEL, revision="v1")
+
+
+def test_typo_is_answered_with_the_names(saved, monkeypatch):
+    monkeypatch.setattr(loading, "_FOLDER", saved[1].parent)
+    assert one_line("tiny-speach") == (
+        "model 'tiny-speach': no such model (did you mean tiny-speech?); give an embedded one (tiny-speech), "
+        "a folder (./my-model) or an id on the Hub (owner/name)"
+    )
+    assert "did you mean" not in one_line("xyz")
+
+
+def test_hub_id_out_of_reach_is_told_at_once(monkeypatch):
+    def no_route(*args, **kwargs):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_route)
+    assert "the Hub cannot be reached, and the cache does not have it" in one_line("nobody/nothing")
+
+
+def test_hub_id_that_does_not_exist(monkeypatch):
+    def not_found(*args, **kwargs):
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", not_found)
+    assert one_line("nobody/nothing").startswith(
+        "model 'nobody/nothing': neither a folder here nor a model on the Hub; check the name"
+    )
+
+
+def test_file_instead_of_a_folder(saved):
+    path = saved[1] / "config.json"
+    assert one_line(path) == f"model {str(path)!r}: is a file; give the folder with config.json and model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "fields, wanted",
+    [
+        ({"model_type": "bert"}, "is a bert model, which does not separate"),
+        ({"model_type": "nonsense", "auto_map": {}}, "nonsense"),
+        ({"auto_map": 5}, "; or give a model that dse-hf made"),
+        ({"num_layers": 0}, "num_layers=0: must be between 1 and 20"),
+        (
+            {"channel_growth": 5},
+            "its weights do not fit its config.json: network.encoder.0.weight has shape (4, 1, 15) and not "
+            "(5, 1, 15), network.encoder.0.bias has shape (4,) and not (5,), network.encoder.1.weight has shape "
+            "(8, 4, 15) and not (10, 5, 15), and 8 more; get both files again",
+        ),
+        ({"num_layers": 3}, "config.json: network.encoder.2.weight is missing, "),
+        ({"num_layers": 1}, ".weight belongs to another network, network.encoder.1.bias belongs"),
+        (
+            {"model_type": "nonsense", "auto_map": {"AutoConfig": "config.Config"}},
+            "needs code of its own, which is not run",
+        ),
+    ],
+)
+def test_folder_of_another_model(saved, tmp_path, fields, wanted):
+    assert wanted in one_line(changed(saved[1], tmp_path / "model", **fields))
+
+
+def test_damaged_folders(saved, tmp_path):
+    assert "has no config.json, so that it is no model of transformers" in one_line(tmp_path)
+    folder = changed(saved[1], tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert f"model {str(folder)!r}: " in one_line(folder)
+    weights.unlink()
+    assert "has no model.safetensors; other files with weights are not opened" in one_line(folder)
+    torch.save(saved[0].state_dict(), folder / "pytorch_model.bin")
+    assert "has no model.safetensors, only pytorch_model.bin; " in one_line(folder)
+    (folder / "config.json").write_text("{")
+    assert "not a valid JSON" in one_line(folder)
