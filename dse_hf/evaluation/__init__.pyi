@@ -1,3 +1,4 @@
+from .results import RESULTS as RESULTS
 from .run import common_channels as common_channels
 from .run import common_sources as common_sources
 from .run import distinct as distinct

@@ -437,7 +437,7 @@ def test_convert(monkeypatch, capsys):
         if path == "bad.pth":
             raise ValueError("bad.pth: no tensors; give a state dict")
 
-    monkeypatch.setitem(sys.modules, "dse_hf.convert.libdse", SimpleNamespace(convert_checkpoint=convert_checkpoint))
+    monkeypatch.setitem(sys.modules, "dse_hf.convert", SimpleNamespace(convert_checkpoint=convert_checkpoint))
     assert main(["convert", "a.pth", "out", "--sampling-rate", "8000", "--overwrite"]) == 0
     assert "dse-hf separate --model out" in capsys.readouterr().out
     assert main(["convert", "bad.pth", "out"]) == 1

@@ -7,6 +7,7 @@ import pytest
 from dse_hf import WaveUNetConfig, WaveUNetModel
 from dse_hf.data import Clip
 from dse_hf.evaluation import evaluate
+from dse_hf.evaluation import results as results_file
 from dse_hf.evaluation.summary import bootstrap_interval, summarize
 from dse_hf.evaluation.systems import System, load_system
 from dse_hf.evaluation.workers import EvaluationError, _Worker
@@ -161,7 +162,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, erro
     assert mended.calls == ["clip-2", "clip-3"] and seen == [(6, 8), (7, 8), (8, 8)]
     assert results == evaluate([load_system("input"), Damped("ours", "1")], four_clips, tmp_path / "at-once")
     again = Damped("ours", "1")
-    monkeypatch.setattr(results, "__version__", "later")  # did not score what is there
+    monkeypatch.setattr(results_file, "__version__", "later")  # did not score what is there
     assert evaluate([again], four_clips, tmp_path) == results and again.calls == []
 
 

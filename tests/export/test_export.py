@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from dse_hf import DAEConfig, DAEModel, cli, export, load_model
+from dse_hf import DAEConfig, DAEModel, cli, files, load_model
 from dse_hf.export import export_onnx
 from tests.models.test_waveunet import tiny_model
 
@@ -159,7 +159,7 @@ def test_an_existing_file_is_kept_whole_or_replaced(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export.os, "replace", fail)
+        patch.setattr(files.os, "replace", fail)
         with pytest.raises(ValueError, match=r"m\.onnx: .*disk"):
             export_onnx(tiny_model(), path, overwrite=True)
     assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]

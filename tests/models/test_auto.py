@@ -104,7 +104,7 @@ def test_any_module_may_be_the_first_import(module):
 
 def test_every_public_name_can_be_imported():
     run_python("import dse_hf\nfor name in dse_hf.__all__: getattr(dse_hf, name)", imported=TRANSFORMERS)
-    with pytest.raises(AttributeError, match="no attribute 'WaveNet'"):
+    with pytest.raises(AttributeError, match="attribute WaveNet"):
         import dse_hf
 
         dse_hf.WaveNet  # noqa: B018
