@@ -14,13 +14,16 @@ MAX_OVERLAP = 64  # frames that a sample lies in
 class DAEConfig(PreTrainedConfig):
     r"""
     Configuration of a [`DAEModel`]. The defaults are libdse's recipe: speech at 8 kHz, frames of 32 ms.
-    libdse's name `hidden_layer_struct` works for `hidden_sizes`, as argument and as attribute.
+    libdse's argument names work: `DAEConfig(input_dim=129, latent_dim=180, hidden_layer_struct=[2048, 500])`.
 
     Args:
         hidden_sizes (`list[int]`, *optional*, defaults to `[2048, 500]`):
             Widths of the encoder's hidden layers; the decoder mirrors them. May be empty.
         latent_dim (`int`, *optional*, defaults to 180):
             Width of the bottleneck.
+        input_dim (`int`, *optional*, defaults to `n_fft // 2 + 1`):
+            Width of the feature vectors that the network takes and gives. Separation of waveforms needs the default.
+            Vectors of any other width, such as mel bands, work in the model's `forward`.
         dropout (`float`, *optional*, defaults to 0.0):
             Probability that drops units of the encoder's first layer, and of the layer that mirrors it.
         sampling_rate (`int`, *optional*, defaults to 8000):
@@ -42,6 +45,7 @@ class DAEConfig(PreTrainedConfig):
 
     hidden_sizes: list[int] | tuple[int, ...] = (2048, 500)
     latent_dim: int = 180
+    input_dim: int | None = None
     dropout: float | int = 0.0
     sampling_rate: int = 8000
     n_fft: int = 256
@@ -56,6 +60,8 @@ class DAEConfig(PreTrainedConfig):
         for alias in self.attribute_map.keys() & kwargs.keys():
             setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
         self.hidden_sizes = list(self.hidden_sizes)
+        if self.input_dim is None:
+            self.input_dim = self.n_fft // 2 + 1
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
             raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
@@ -68,6 +74,7 @@ class DAEConfig(PreTrainedConfig):
         for field, value, low, high in (
             *((f"hidden_sizes[{k}]", size, 1, 65_536) for k, size in enumerate(self.hidden_sizes)),
             ("latent_dim", self.latent_dim, 1, 65_536),
+            ("input_dim", self.input_dim, 1, 65_536),
             ("sampling_rate", self.sampling_rate, 1, 768_000),
             ("n_fft", self.n_fft, 2, 65_536),
         ):
@@ -77,7 +84,7 @@ class DAEConfig(PreTrainedConfig):
         parameters = 2 * sum(first * second for first, second in pairwise(widths))
         if parameters > MAX_PARAMETERS:
             raise ValueError(
-                f"n_fft={self.n_fft}, hidden_sizes={self.hidden_sizes} and latent_dim={self.latent_dim} make "
+                f"input_dim={self.input_dim}, hidden_sizes={self.hidden_sizes} and latent_dim={self.latent_dim} make "
                 f"{parameters:,} parameters: more than {MAX_PARAMETERS:,} are not supported"
             )
         if not 0 <= self.dropout < 1:
@@ -91,11 +98,6 @@ class DAEConfig(PreTrainedConfig):
             )
         if self.n_fft // self.hop_length > MAX_OVERLAP:
             raise ValueError(f"hop_length={self.hop_length}: must be at least n_fft / {MAX_OVERLAP}")
-
-    @property
-    def input_dim(self) -> int:
-        """Frequency bins of a frame: the width of the network's input and output."""
-        return self.n_fft // 2 + 1
 
     @property
     def num_hidden_layers(self) -> int:

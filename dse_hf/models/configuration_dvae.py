@@ -11,7 +11,7 @@ class DVAEConfig(DAEConfig):
     Configuration of a [`DVAEModel`]: a [`DAEConfig`], and the price of the bottleneck's divergence.
 
     Args:
-        hidden_sizes, latent_dim, dropout, sampling_rate, n_fft, hop_length, log_offset: see [`DAEConfig`].
+        hidden_sizes, latent_dim, input_dim, dropout, sampling_rate, n_fft, hop_length, log_offset: see [`DAEConfig`].
         kl_weight (`float`, *optional*, defaults to 1e-3):
             Weight of the KL divergence beside the mean squared error. As the error is a mean over `input_dim`
             bins, the β of Higgins et al. (2017) is `kl_weight * input_dim / 2` for errors of unit variance:

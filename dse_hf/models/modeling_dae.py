@@ -18,7 +18,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_dae import DAEConfig
 from .feature_extraction_spectrogram import log_magnitude, short_time_spectrum
-from .modeling_separation import SeparationMixin
+from .modeling_separation import SeparationMixin, SeparationStream
 
 
 DEFAULT_HIDDEN_SIZES = (1024, 512, 256, 128)
@@ -143,6 +143,15 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
         # PyTorch's own initialisation: the library's default, N(0, 0.02), is made for transformers.
         if isinstance(module, (nn.Linear, nn.LayerNorm)):
             module.reset_parameters()
+
+    def separation_stream(self, tile_length: int | None = None) -> SeparationStream:
+        bins = self.config.n_fft // 2 + 1
+        if self.config.input_dim != bins:
+            raise ValueError(
+                f"input_dim={self.config.input_dim}: to separate waveforms it must be n_fft // 2 + 1 = {bins}, the "
+                "bins of a frame; use `forward` for other feature vectors, or give an n_fft that fits"
+            )
+        return super().separation_stream(tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
         """Sources (B, 2, 1, T - 2 * context) of a window (B, 1, T), in float32 whatever the model's dtype.

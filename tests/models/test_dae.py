@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from dse_hf import DAEConfig, DAEModel, DVAEModel, VanillaAutoEncoder
+from dse_hf import DAEConfig, DAEModel, DVAEConfig, DVAEModel, VanillaAutoEncoder
 
 
 def tiny_model(seed=0, **kwargs) -> DAEModel:
@@ -265,9 +265,21 @@ class TestConfig:
         assert (config.input_dim, config.hidden_sizes, config.latent_dim) == (129, [2048, 500], 180)
         assert (config.sources, config.channels) == (["foreground", "background"], 1)
 
-    def test_libdses_name_works(self):
-        config = DAEConfig(hidden_layer_struct=[4, 3])
+    @pytest.mark.parametrize("config_class", [DAEConfig, DVAEConfig])
+    def test_libdses_names_work(self, config_class):
+        config = config_class(input_dim=129, latent_dim=7, hidden_layer_struct=[4, 3])
         assert config.hidden_sizes == config.hidden_layer_struct == [4, 3]
+        assert config_class(**config.to_dict()).input_dim == config.input_dim == config_class().input_dim == 129
+
+    @pytest.mark.parametrize(("config_class", "model_class"), [(DAEConfig, DAEModel), (DVAEConfig, DVAEModel)])
+    def test_feature_vectors_of_any_width_go_through_forward_and_waveforms_do_not(
+        self, config_class, model_class, tmp_path
+    ):
+        model_class(config_class(input_dim=80, hidden_sizes=[6], latent_dim=3)).eval().save_pretrained(tmp_path)
+        model = model_class.from_pretrained(tmp_path)
+        assert model(torch.zeros(2, 5, 80)).reconstruction.shape == (2, 5, 80)
+        with pytest.raises(ValueError, match=r"input_dim=80: .* n_fft // 2 \+ 1 = 129"):
+            model.separate(torch.zeros(1, 100), 8000)
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -278,6 +290,7 @@ class TestConfig:
             ("hidden_sizes", [1] * 65),
             ("latent_dim", 0),
             ("latent_dim", "180"),
+            ("input_dim", 0),
             ("dropout", 1.0),
             ("dropout", -0.1),
             ("dropout", float("nan")),
