@@ -147,6 +147,8 @@ def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrit
 
 def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yields the file in blocks (n, channels), each with its K sources of that shape, ready to be stored."""
+    from .models.modeling_separation import rest_of_mixture  # slow to import
+
     mixtures = _BlockQueue()
     for estimate in _estimates(model, reader, mixtures):
         if len(estimate) == 0:
@@ -157,7 +159,7 @@ def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tupl
         # First to the grid of the file's integers: then the rest is on it, too, and the sum exact.
         sources = [quantize(predicted[:, k], subtype) for k in range(predicted.shape[1])]
         with np.errstate(over="ignore"):
-            sources.append(mixture - sum(sources))
+            sources.append(rest_of_mixture(mixture, sources))
         _check_finite(sources[-1], mixture, reader.name)
         yield mixture, sources
 
@@ -181,6 +183,7 @@ def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[
     to_model = Resampler(reader.sampling_rate, model.config.sampling_rate, channels)
     to_file = Resampler(model.config.sampling_rate, reader.sampling_rate, channels * predicted)
     stream = model.separation_stream()
+    stream.last_source = False  # it is computed at the file's rate
 
     def separate(step: Callable, *blocks: np.ndarray) -> np.ndarray:
         tensors = [torch.from_numpy(np.ascontiguousarray(block.T, np.float32))[None] for block in blocks]

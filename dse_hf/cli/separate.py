@@ -101,10 +101,10 @@ def _load_model(args: argparse.Namespace, report: "_Report"):
         source = find_model(args.model)
         model = load_model(source, device=args.device, dtype=args.dtype)
     report.loaded(source)
-    if args.fast and not getattr(model.config, "both_polarities", False):
+    if args.fast and not getattr(model.config, "average_polarity_flip", False):
         complain(f"--fast changes nothing: model {args.model!r} takes each sound once")
     elif args.fast:
-        model.config.both_polarities = False
+        model.config.average_polarity_flip = False
     return model
 
 

@@ -66,7 +66,7 @@ class _WaveUNetGraph:
         config, network = self.config, self.network
         length = self.add("Slice", self.add("Shape", "mixture"), *self.integers([2], [3]))  # (1,): T
         image = self._to_grid(length)
-        if config.both_polarities:
+        if config.average_polarity_flip:
             image = self.add("Concat", image, self.add("Neg", image), axis=0)
         features = image
         # Lengths of the shortest input, and what convolutions take off: crops are their differences.
@@ -96,7 +96,7 @@ class _WaveUNetGraph:
             predicted = self.add("Tanh", predicted)
         if self.dtype == "float16":
             predicted = self.add("Cast", predicted, to=TensorProto.FLOAT)
-        if config.both_polarities:
+        if config.average_polarity_flip:
             predicted = self._mean_of_polarities(predicted)
         self._complete(predicted, length)
 

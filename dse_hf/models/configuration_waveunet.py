@@ -70,9 +70,10 @@ class WaveUNetConfig(PreTrainedConfig):
             Linear interpolation, or a weight per channel between the two neighbours (section 3.2.1).
         output_activation (`"tanh"` or `"linear"`, *optional*, defaults to `"tanh"`):
             Activation of the predicted sources.
-        both_polarities (`bool`, *optional*, defaults to `False`):
-            Whether the mixture goes through the network a second time, turned upside down, and the sources are the
-            mean of both: a little better, in twice the time. Not in training, nor in the paper.
+        average_polarity_flip (`bool`, *optional*, defaults to `False`):
+            Whether the negative of the mixture goes through the network too, and the sources are the average of both
+            results: slightly better quality in twice the time. Not used in training, and not in the paper. The old
+            name `both_polarities` works.
         sampling_rate (`int`, *optional*, defaults to 16000):
             Sampling rate of the audio in Hz.
 
@@ -89,6 +90,7 @@ class WaveUNetConfig(PreTrainedConfig):
         "F_c": "channel_growth",
         "num_hidden_layers": "num_layers",
         "hidden_size": "channel_growth",
+        "both_polarities": "average_polarity_flip",  # the old name
     }
 
     num_layers: int = 12
@@ -101,7 +103,7 @@ class WaveUNetConfig(PreTrainedConfig):
     padding: Literal["valid", "same"] = "valid"
     upsampling: Literal["linear", "learned"] = "linear"
     output_activation: Literal["tanh", "linear"] = "tanh"
-    both_polarities: bool = False
+    average_polarity_flip: bool = False
     sampling_rate: int = 16000
 
     def __post_init__(self, **kwargs):
@@ -114,7 +116,7 @@ class WaveUNetConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
-        """Called by `@strict` whenever a config is made. Upper bounds keep a hostile config from filling memory."""
+        """Called by `@strict` for every new config. The upper bounds keep a hostile config from filling the memory."""
         for field, low, high in (
             ("num_layers", 1, 20),
             ("downsampling_kernel_size", 1, 255),
@@ -181,17 +183,17 @@ class WaveUNetConfig(PreTrainedConfig):
 
     @property
     def zero_extended(self) -> bool:
-        """Whether the signal counts as going on with zeros on both sides, whose part the network cuts off."""
+        """Whether the network cuts its context off. Then the signal counts as continued with zeros on both sides."""
         return self.padding == "valid"
 
     @property
     def values_per_sample(self) -> int:
-        """What the widest layer holds for each sample of the input: tells how long a window fits memory."""
+        """Values of the widest layer for each sample of the input: they tell how long a window fits the memory."""
         return max(self.channel_growth, self.channels * len(self.sources))
 
     @property
     def receptive_field(self) -> int:
-        """Input samples that one output sample may depend on, the sample itself in the middle."""
+        """How many input samples one output sample may depend on. The sample itself is in the middle."""
         down, up = self.downsampling_kernel_size // 2, self.upsampling_kernel_size // 2
         steps = self.alignment - 1  # Σ 2^k: one step of every level, in samples
         # An odd sample of an interpolated level needs one more step of that level on either side.

@@ -135,12 +135,13 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
     base_model_prefix = "dae"
     main_input_name = "input_features"
     supports_gradient_checkpointing = True
-    # The loss is a mean over the batch as it is: Trainer has to divide it under gradient accumulation.
+    has_own_loss = True
+    # The loss is a mean over the batch: Trainer has to divide it under gradient accumulation.
     accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # PyTorch's own initialisation: the library's default, N(0, 0.02), is made for transformers.
+        # PyTorch's own initialisation. The default of transformers, N(0, 0.02), is made for other networks.
         if isinstance(module, (nn.Linear, nn.LayerNorm)):
             module.reset_parameters()
 
@@ -154,10 +155,10 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
         return super().separation_stream(tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
-        """Sources (B, 2, 1, T - 2 * context) of a window (B, 1, T), in float32 whatever the model's dtype.
+        """Returns the foreground (B, 1, 1, T - 2 * context) of a window (B, 1, T), in float32 for any model dtype.
 
-        The network gives the foreground's magnitudes; the phases are the mixture's. Where the mixture is
-        silent it has no phase, and the foreground is silent, too.
+        The network gives the magnitudes of the foreground. The phases are those of the mixture. Where the mixture is
+        silent it has no phase, and the foreground is silent too.
         """
         config = self.config
         mixture = window[:, 0].float()
@@ -168,9 +169,15 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
         # Denormal numbers have no phase: sgn divides them by zero.
         phase = spectrum.sgn().masked_fill(spectrum.abs() < torch.finfo(torch.float32).tiny, 0.0)
         foreground = overlap_add(magnitude * phase, config.n_fft, config.hop_length)
-        inner = slice(config.context, mixture.shape[-1] - config.context)
-        foreground, mixture = foreground[:, inner], mixture[:, inner]
-        return torch.stack([foreground, mixture - foreground], dim=1).unsqueeze(2)
+        return foreground[:, None, None, config.context : mixture.shape[-1] - config.context]
+
+    def training_inputs(self, mixture: Tensor, sources: Tensor) -> dict[str, Tensor]:
+        """Log-magnitude frames (B·C, frames, bins) of the mixture and, as labels, of the foreground."""
+        features = []
+        for waveforms in (mixture, sources[:, 0]):
+            spectrum = short_time_spectrum(waveforms.flatten(0, 1), self.config.n_fft, self.config.hop_length)
+            features.append(log_magnitude(spectrum, self.config.log_offset))
+        return {"input_features": features[0], "labels": features[1]}
 
     def _check_shapes(self, input_features: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> None:
         shape, input_dim = tuple(input_features.shape), self.config.input_dim

@@ -9,7 +9,8 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_waveunet import WaveUNetConfig
-from .modeling_separation import SeparationMixin, SeparationStream, center_crop, mean_squared_error
+from .modeling_separation import SeparationMixin, SeparationStream, center_crop, mean_squared_error, rest_of_mixture
+from .modeling_waveunet_batch import predict_batch
 from .modeling_waveunet_blocks import (
     LEAKINESS,
     WaveUNetDownsamplingBlock,
@@ -17,8 +18,6 @@ from .modeling_waveunet_blocks import (
     WaveUNetUpsamplingBlock,
     stack_channels,
 )
-from .modeling_waveunet_fast import predict_sources_fast
-from .modeling_waveunet_gpu import predict_sources_aligned
 from .modeling_waveunet_stream import WaveUNetStream
 
 
@@ -48,8 +47,8 @@ class WaveUNetOutput(ModelOutput):
 
     @property
     def background(self) -> Tensor:
-        """All that is not foreground, (B, C, T')."""
-        return self.mixture - self.foreground
+        """Everything but the foreground, (B, C, T')."""
+        return rest_of_mixture(self.mixture, [self.foreground])
 
 
 class WaveUNet(nn.Module):
@@ -114,12 +113,16 @@ class WaveUNet(nn.Module):
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T) → foreground and background, both (B, C, T'), which sum to the cropped mixture."""
-        foreground = self.predict_sources(mixture)[:, 0]
-        return foreground, center_crop(mixture, foreground.shape[-1]) - foreground
+        foreground = self.predict(mixture)[:, 0]
+        return foreground, rest_of_mixture(center_crop(mixture, foreground.shape[-1]), [foreground])
 
     def predict_sources(self, mixture: Tensor) -> Tensor:
         """(B, C, T) → all K sources, (B, K, C, T')."""
-        return self.sources_of(self.hidden_states(mixture)[-1], mixture)
+        return self.complete_sources(self.predict(mixture), mixture)
+
+    def predict(self, mixture: Tensor) -> Tensor:
+        """(B, C, T) → the P sources that the network predicts, K-1 or all K, (B, P, C, T')."""
+        return self.predict_from(self.hidden_states(mixture)[-1], mixture)
 
     def hidden_states(self, mixture: Tensor) -> tuple[Tensor, ...]:
         """(B, C, T) → what leaves the L downsampling blocks, the bottleneck and the L upsampling blocks."""
@@ -133,17 +136,16 @@ class WaveUNet(nn.Module):
             decoded.append(hidden_states)
         return (*skips, bottleneck, *decoded)
 
-    def sources_of(self, features: Tensor, mixture: Tensor) -> Tensor:
-        """Features (B, F_c, T') of the last block and the mixture (B, C, T) → all K sources, (B, K, C, T')."""
-        return self.complete_sources(self.output_layer(stack_channels(features, mixture)), mixture)
+    def predict_from(self, features: Tensor, mixture: Tensor) -> Tensor:
+        """Features (B, F_c, T') of the last block and the mixture (B, C, T) → predicted sources (B, P, C, T')."""
+        return self.output_layer(stack_channels(features, mixture)).unflatten(1, (-1, mixture.shape[1]))
 
     def complete_sources(self, predicted: Tensor, mixture: Tensor) -> Tensor:
-        """(B, K·C or (K-1)·C, T') → (B, K, C, T'): the last source is what the others leave of the mixture (3.2.2)."""
-        sources = predicted.unflatten(1, (-1, mixture.shape[1]))
+        """(B, P, C, T') → (B, K, C, T'): adds the last source, if it is a difference (3.2.2)."""
         if self.output == "direct":
-            return sources
-        rest = center_crop(mixture, sources.shape[-1]) - sources.sum(dim=1)
-        return torch.cat([sources, rest[:, None]], dim=1)
+            return predicted
+        rest = rest_of_mixture(center_crop(mixture, predicted.shape[-1]), predicted.unbind(dim=1))
+        return torch.cat([predicted, rest[:, None]], dim=1)
 
 
 class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
@@ -151,7 +153,7 @@ class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
     base_model_prefix = "waveunet"
     main_input_name = "input_values"
     supports_gradient_checkpointing = True
-    # The loss is a mean over the batch as it is: Trainer has to divide it under gradient accumulation.
+    # The loss is a mean over the batch: Trainer has to divide it under gradient accumulation.
     accepts_loss_kwargs = False
 
     @torch.no_grad()
@@ -224,10 +226,11 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         hidden_states = None
         if self._wants_hidden_states(output_hidden_states):
             hidden_states = self.network.hidden_states(input_values)
-            sources = self.network.sources_of(hidden_states[-1], input_values)
+            predicted = self.network.predict_from(hidden_states[-1], input_values)
         else:
-            sources = self._predict_sources(input_values)
-        sources = self._in_both_polarities(sources, input_values)
+            predicted = self._predict(input_values)
+        predicted = self._average_polarity_flip(predicted, input_values)
+        sources = self.network.complete_sources(predicted, input_values)
         mixture = center_crop(input_values, sources.shape[-1])
         loss = None if labels is None else mean_squared_error(sources, labels, padding_mask)
         return WaveUNetOutput(loss=loss, sources=sources, mixture=mixture, hidden_states=hidden_states)
@@ -237,26 +240,26 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
 
     def separate_window(self, window: Tensor) -> Tensor:
         window = window.to(self.dtype)
-        return self._in_both_polarities(self._predict_sources(window), window)
+        return self._average_polarity_flip(self._predict(window), window)
 
-    def _in_both_polarities(self, sources: Tensor, mixture: Tensor) -> Tensor:
-        """The mean of the mixture's sources and those of its negative, turned back, where the config wants it."""
-        if self.training or not self.config.both_polarities:
-            return sources
-        return (sources - self._predict_sources(-mixture)) / 2
+    def _average_polarity_flip(self, predicted: Tensor, mixture: Tensor) -> Tensor:
+        """Averages with what the network predicts for the negative mixture, turned back, if the config says so."""
+        if self.training or not self.config.average_polarity_flip:
+            return predicted
+        return (predicted - self._predict(-mixture)) / 2
 
-    def _predict_sources(self, mixture: Tensor) -> Tensor:
-        # The fast arrangements do not go through the blocks that checkpointing wraps.
+    def _predict(self, mixture: Tensor) -> Tensor:
+        # The arrangement for batches does not go through the blocks that checkpointing wraps.
         if self.network.encoder[0].gradient_checkpointing:
-            # Reentrant checkpointing gives a block no gradients unless one of its inputs wants some.
+            # Reentrant checkpointing gives a block no gradients unless one of its inputs requires them.
             if self.training and torch.is_grad_enabled() and not mixture.requires_grad:
                 mixture = mixture.clone().requires_grad_()
-            return self.network.predict_sources(mixture)
+            return self.network.predict(mixture)
         if mixture.device.type == "cpu":
-            return predict_sources_fast(self.network, mixture)
+            return predict_batch(self.network, mixture)
         if mixture.device.type == "cuda" and self.training:
-            return predict_sources_aligned(self.network, mixture)
-        return self.network.predict_sources(mixture)
+            return predict_batch(self.network, mixture, multiple=8)
+        return self.network.predict(mixture)
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

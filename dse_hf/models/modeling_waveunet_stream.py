@@ -1,7 +1,7 @@
-"""Separation by a Wave-U-Net on a processor, block by block: nothing is computed twice, and all of it fits the cache.
+"""Separation by a Wave-U-Net on a processor, block by block. Nothing is computed twice, and a block fits the cache.
 
-A window of a long signal needs thousands of samples of context on both sides, which are computed for nothing. Here
-every convolution keeps the few frames instead that its next block needs, and skips wait for the decoder to catch up.
+A window of a long signal needs thousands of samples of context on both sides, whose output is thrown away. Here each
+convolution keeps the few frames that its next block needs, and skips wait until the decoder has caught up.
 """
 
 from collections import deque
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from .modeling_separation import SeparationStream, group_channels, ungroup_channels
-from .modeling_waveunet_fast import FrameConvolution, fold_upsampling, has_fused_convolution, reach, share_of_left
+from .modeling_waveunet_frames import FrameConvolution, fold_upsampling, has_fused_convolution, reach, share_of_left
 
 
-# A block's length: shorter ones spend more on the small deep levels, longer ones outgrow the cache.
+# Length of a block: shorter blocks spend more time on the small deep levels, longer ones outgrow the cache.
 BLOCK_SAMPLES = 1 << 17
 BLOCK_VALUES = 1 << 23  # the same for wide networks: samples times the values of the widest layer
 
 
 class WaveUNetStream(SeparationStream):
-    """A [`SeparationStream`] whose tiles are blocks for a `FastWaveUNet`: they need no context, and may be short.
+    """A [`SeparationStream`] whose tiles are blocks for a `FastWaveUNet`. They need no context and may be short.
 
     Args:
-        model: a `WaveUNetModel`; its weights are taken as they are now.
+        model: a `WaveUNetModel`. Later changes of its weights have no effect.
         tile_length (`int`, *optional*): samples that go through the network together, rounded up to its grid.
     """
 
@@ -32,13 +32,13 @@ class WaveUNetStream(SeparationStream):
         super().__init__(model, tile_length)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             self.network = FastWaveUNet(model.network)
-        self.streams: list[_FrameStream] | None = None  # of every group of channels
-        self.entered = -self.trim  # what comes before went into the network
-        self.predicted: Tensor | None = None  # (B, K', C, n): from `finished` on
+        self.streams: list[_FrameStream] | None = None  # one for every group of channels
+        self.entered = -self.trim  # the samples before this one went into the network
+        self.predicted: Tensor | None = None  # (B, P, C, n), from `finished` on
 
     def push(self, block: Tensor) -> Tensor:
         self._receive(block)
-        # A little more than a block goes in one piece: most short signals, and no short rest of a long one.
+        # A little more than a block goes in one piece, so that a long signal leaves no short rest.
         while self.received - self.entered >= self.tile_length + self.tile_length // 4:
             self._enter(self.tile_length)
         sources = self._finish(self.received - self.silence_radius)
@@ -52,50 +52,49 @@ class WaveUNetStream(SeparationStream):
         return self._finish(self.received)
 
     def _enter(self, length: int, last: bool = False) -> None:
-        """Sends the next `length` samples through the network, with zeros for those that are not there."""
+        """Sends the next `length` samples through the network. Missing samples at the end count as zeros."""
         batch, channels = self.buffer.shape[:2]
         offset = self.entered - self.buffer_start
         block = self.buffer[..., offset : offset + length].to(self.model.device, self.model.dtype)
         block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
         rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
-        if self.model.config.both_polarities:
+        if self.model.config.average_polarity_flip:
             rows = torch.cat([rows, -rows])
         if self.streams is None:
             self.streams = [self.network.stream() for _ in rows]
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             predicted = torch.stack([stream.push(row, last) for stream, row in zip(self.streams, rows)])
         predicted = predicted.mT.unflatten(1, (-1, rows.shape[-1])).to(self.buffer.device, self.buffer.dtype)
-        if self.model.config.both_polarities:
-            upright, upside_down = predicted.chunk(2)
-            predicted = (upright - upside_down) / 2
+        if self.model.config.average_polarity_flip:
+            original, flipped = predicted.chunk(2)
+            predicted = (original - flipped) / 2
         predicted = ungroup_channels(predicted, batch, channels)
         self.predicted = predicted if self.predicted is None else torch.cat([self.predicted, predicted], dim=-1)
         self.entered += length
 
     def _finish(self, end: int) -> Tensor:
-        """Sources (B, K, C, n) of what is predicted, as far as `end`."""
+        """Returns the sources (B, K, C, n) of what is predicted before the sample `end`."""
         length = 0 if self.predicted is None else min(end - self.finished, self.predicted.shape[-1])
         if length < 1:
             return self._join([])
         at, radius = self.finished - self.buffer_start, min(self.silence_radius, self.finished + self.trim)
         window = self.buffer[..., at - radius : at + length + self.silence_radius]
-        sources = self.model.complete_sources(self.predicted[..., :length], self.buffer[..., at : at + length])
-        self.predicted = self.predicted[..., length:].clone()
+        predicted, self.predicted = self.predicted[..., :length], self.predicted[..., length:].clone()
         self.finished += length
-        return self._silence(sources, window, radius)
+        return self._complete(predicted, window, radius)
 
     def _needed_from(self) -> int:
         return min(self.entered, max(self.finished - self.silence_radius, -self.trim))
 
 
 class FastWaveUNet:
-    """A network's weights as they are now, arranged to run without gradients on a processor.
+    """The weights of a network, arranged to run without gradients on a processor.
 
         >>> stream = FastWaveUNet(network).stream()
-        >>> stream.push(block)             # (n, C) → predicted sources (m, K'·C): all that is finished
-        >>> stream.push(block, last=True)  # the rest
+        >>> stream.push(block)             # (n, C) → the predicted sources (m, P·C) that are finished
+        >>> stream.push(block, last=True)  # the remaining ones
 
-    A signal's whole length must be on the network's grid (`config.input_length_for`).
+    The length of the whole signal must be on the network's grid (`config.input_length_for`).
     """
 
     def __init__(self, network: nn.Module):
@@ -107,32 +106,32 @@ class FastWaveUNet:
         self.decoder = [_StackedConvolution(block, slope, fused) for block in network.decoder]
         features = network.decoder[-1].out_channels
         self.output = FrameConvolution(output.weight[:, :features], output.bias, fused=fused)
-        self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, K'·C)
+        self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, P·C)
 
     def stream(self) -> "_FrameStream":
         return _FrameStream(self)
 
 
 class _FrameStream:
-    """One signal on its way through a `FastWaveUNet`. Frames (n, C) are C channels of n steps of some level."""
+    """One signal on its way through a `FastWaveUNet`. Frames (n, C) are n steps of a level with C channels."""
 
     def __init__(self, network: FastWaveUNet):
         self.network, padded, layers = network, network.padded, len(network.decoder)
         down, up = network.encoder[0].size // 2, network.decoder[0].skip.size // 2
         padding = down if padded else 0
         self.encoder = [_SlidingConvolution(convolution, padding, padding) for convolution in network.encoder]
-        self.lengths = [0] * layers  # of the skips so far
+        self.lengths = [0] * layers  # how long the skips are so far
         self.decoder = []
         for level, stacked in zip(reversed(range(layers)), network.decoder):
-            steps = 2 ** (layers - level)  # of this level, to one of the bottleneck
-            # Frames of the skip before the first one of the upsampled features.
+            steps = 2 ** (layers - level)  # steps of this level for one step of the bottleneck
+            # How many frames of the skip come before the first upsampled frame.
             cropped = 0 if padded else 2 * (steps - 1) * down + (steps - 2) * up
             self.decoder.append(_Decoder(stacked, padded, cropped))
         steps = 2**layers
         self.mixture = _Queue(0 if padded else (2 * steps - 1) * down + (steps - 1) * up)
 
     def push(self, block: Tensor, last: bool = False) -> Tensor:
-        """The next frames (n, C) of the mixture → frames (m, K'·C) of the predicted sources, all that are finished."""
+        """Takes the next frames (n, C) of the mixture. Returns the finished frames (m, P·C) of predicted sources."""
         frames = block
         self.mixture.append(block)
         for level, decoder in enumerate(reversed(self.decoder)):
@@ -151,7 +150,7 @@ class _FrameStream:
 
 
 class _Decoder:
-    """Upsampling, and the convolution of that and the skip, of frames that come in blocks."""
+    """An upsampling block for frames that come in blocks: upsampling, then convolution of the stack with the skip."""
 
     def __init__(self, stacked: "_StackedConvolution", padded: bool, cropped: int):
         self.stacked, self.half = stacked, stacked.skip.size // 2
@@ -160,7 +159,7 @@ class _Decoder:
         self.skips = _Queue(cropped)
         self.skips.append(stacked.skip.zeros(self.padding))
         self.received = self.woven = 0
-        self.ends: list[Tensor] = []  # first and last frame
+        self.ends: list[Tensor] = []  # the first and the last frame
 
     def push(self, frames: Tensor, last: bool) -> Tensor:
         if len(frames):
@@ -168,7 +167,7 @@ class _Decoder:
         self.received += len(frames)
         both = self.upsampled.push(frames, last)
         woven = both.view(2 * len(both), both.shape[1] // 2)
-        start, self.woven = self.woven, self.woven + len(woven)  # woven[0] is step `start` of all
+        start, self.woven = self.woven, self.woven + len(woven)  # woven[0] is step `start` of the whole signal
         first = self.half - self.padding
         end = 2 * self.received - 1 - first if last else self.woven
         if self.padding:
@@ -181,7 +180,7 @@ class _Decoder:
         return self.stacked.skip(self.skips.take(len(woven) + 2 * self.half, 2 * self.half), onto=woven)
 
     def _correct(self, woven: Tensor, start: int, end: int | None) -> None:
-        """The interpolated signal is zero beyond both ends, where zeros around the frames give shares of its ends."""
+        """Corrects the steps near both ends: beyond them the interpolated signal is zero, and not a share of an end."""
         count = min(self.half - start, len(woven))
         if count > 0:
             woven[:count] -= self.stacked.before_start(self.ends[0])[start : start + count]
@@ -191,7 +190,7 @@ class _Decoder:
 
 
 class _SlidingConvolution:
-    """A convolution of frames that come in blocks, between zeros before and after them all."""
+    """A convolution of frames that come in blocks, with zeros before the first and after the last one."""
 
     def __init__(self, convolution: FrameConvolution, before: int, after: int):
         self.convolution, self.after, self.queue = convolution, after, _Queue()
@@ -208,7 +207,7 @@ class _SlidingConvolution:
 
 
 class _Queue:
-    """Frames (n, C) that wait; the first `dropped` ones are not wanted."""
+    """A queue of frames (n, C). The first `dropped` frames are not kept."""
 
     def __init__(self, dropped: int = 0):
         self.length, self.dropped, self.blocks = 0, dropped, deque()
@@ -221,12 +220,12 @@ class _Queue:
             self.length += len(frames) - surplus
 
     def take(self, count: int, kept: int = 0) -> Tensor:
-        """The first `count` frames; the last `kept` of them stay."""
+        """Takes out the first `count` frames, and leaves a copy of the last `kept` of them in the queue."""
         blocks, missing = [], count
         while missing > 0:
             block = self.blocks.popleft()
             if len(block) > missing:
-                self.blocks.appendleft(block[missing:].clone())  # not to keep all of it in memory
+                self.blocks.appendleft(block[missing:].clone())  # a copy, so that the whole block can be freed
             blocks.append(block[:missing])
             missing -= len(blocks[-1])
         frames = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
@@ -237,21 +236,21 @@ class _Queue:
 
 
 class _StackedConvolution:
-    """The weights of an upsampling block."""
+    """The weights of an upsampling block, one convolution for the upsampled features and one for the skip."""
 
     def __init__(self, block: nn.Conv1d, slope: float, fused: bool):
         channels = block.in_channels - block.out_channels
-        self.weight = block.weight.detach()[:, :channels]  # of the upsampled features
+        self.weight = block.weight.detach()[:, :channels]  # for the upsampled features
         self.share = share_of_left(block, self.weight)
         self.upsampled = FrameConvolution(fold_upsampling(self.weight, self.share), fused=fused)
         self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused)
 
     def before_start(self, first: Tensor) -> Tensor:
-        """What zeros before the first frame (C,) put into the first k // 2 steps: (k // 2, C')."""
+        """What the folded kernels add to the first k // 2 steps for zeros before the first frame (C,): (k // 2, C')."""
         half = self.weight.shape[-1] // 2
         return torch.einsum("c,ock->ko", first * (1 - self.share), self.weight[..., :half]).flip(0)
 
     def after_end(self, last: Tensor) -> Tensor:
-        """What zeros after the last frame (C,) put into the last k // 2 steps: (k // 2, C')."""
+        """What the folded kernels add to the last k // 2 steps for zeros after the last frame (C,): (k // 2, C')."""
         half = self.weight.shape[-1] // 2
         return torch.einsum("c,ock->ko", last * self.share, self.weight[..., half + 1 :]).flip(0)

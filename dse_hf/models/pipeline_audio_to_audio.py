@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
+from .modeling_separation import rest_of_mixture
+
 
 # On the Hub this file runs without dse_hf: what decodes and resamples may be missing there.
 try:
@@ -124,15 +126,15 @@ class AudioToAudioPipeline(Pipeline):
     def _separate(self, recording: Recording, tile_length: int | None) -> None:
         rate, length = self.model.config.sampling_rate, recording.samples.shape[-1]
         waveform = _resample(recording.samples, recording.sampling_rate, rate)
-        sources = self.model.separate(torch.from_numpy(waveform), rate, tile_length)
+        sources = self.model.separate(torch.from_numpy(waveform), rate, tile_length, last_source=False)
         *names, last = self.model.config.sources
         recording.sources = {}
         for name in names:
             source = sources[name].float().numpy()
             recording.sources[name] = _resample(source, rate, recording.sampling_rate)[:, :length]
-        # As a difference at the input's own rate: what lies above the model's band stays in the last source.
+        # At the input's own rate, so that frequencies above the model's band stay in the last source.
         with np.errstate(over="ignore", invalid="ignore"):
-            recording.sources[last] = recording.samples - sum(recording.sources.values())
+            recording.sources[last] = rest_of_mixture(recording.samples, recording.sources.values())
         if not np.isfinite(recording.sources[last]).all():
             peak = np.abs(recording.samples).max()
             raise ValueError(f"audio of peak {peak:.3g}: too loud for numbers of 32 bits; bring it to full scale ±1")

@@ -9,7 +9,6 @@ import torch
 from accelerate.utils import gather_object
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 from transformers.integrations import TensorBoardCallback
@@ -17,7 +16,6 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from transformers.utils import PushInProgress, logging
 
 from ..data import Clip
-from ..models.feature_extraction_spectrogram import log_magnitude, short_time_spectrum
 from ..models.modeling_separation import center_crop
 from .losses import WeightedLoss
 from .noise_swap import exchange_backgrounds
@@ -53,8 +51,7 @@ class SeparationTrainer(Trainer):
         self.clips, self.write_card = clips, write_card
         self.clip_records: list[dict] = []  # of the last evaluation
         config = self.model.config
-        self.is_spectral = hasattr(config, "n_fft")
-        if not self.is_spectral:
+        if not self.model.has_own_loss:
             loss = WeightedLoss(self.args.losses, config.sources, config.sampling_rate)
             self.loss = loss.to(self.args.device)
         elif self.args.losses != ["mse"]:
@@ -88,19 +85,13 @@ class SeparationTrainer(Trainer):
         if model.training and self.args.background_exchanges:
             labels = exchange_backgrounds(labels, self.args.background_exchanges)
             mixture = labels.sum(dim=1)
-        if self.is_spectral:
-            outputs = model(input_features=self._features(mixture), labels=self._features(labels[:, 0]))
+        if self.model.has_own_loss:
+            outputs = model(**self.model.training_inputs(mixture, labels))
             loss = outputs.loss
         else:
             outputs = model(input_values=mixture)
             loss = self.loss(outputs.sources, center_crop(labels, outputs.sources.shape[-1]), outputs.mixture)
         return (loss, outputs) if return_outputs else loss
-
-    def _features(self, waveforms: Tensor) -> Tensor:
-        """(B, C, T) → log-magnitude frames (B·C, frames, bins)."""
-        config = self.model.config
-        spectrum = short_time_spectrum(waveforms.flatten(0, 1).float(), config.n_fft, config.hop_length)
-        return log_magnitude(spectrum, config.log_offset)
 
     def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, **kwargs):
         """The loss on windows, and the scores of whole clips: `eval_si_sdr` and so on are the first source's."""

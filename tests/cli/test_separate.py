@@ -94,9 +94,9 @@ def test_fast_takes_each_sound_once(folder, model, capsys):
     twice = WaveUNetModel(WaveUNetConfig(num_layers=2, channel_growth=4, padding="same", sampling_rate=16000))
     for parameter in twice.parameters():  # biases are 0 when new, and then both polarities give the same
         parameter.data += 0.1 * torch.randn_like(parameter)
-    twice.config.both_polarities = True
+    twice.config.average_polarity_flip = True
     twice.save_pretrained("twice")
-    twice.config.both_polarities = False
+    twice.config.average_polarity_flip = False
     twice.save_pretrained("once")
     capsys.readouterr()  # what transformers says of it
     np.testing.assert_array_equal(foreground("--model", "twice", "--fast"), foreground("--model", "once"))

@@ -46,8 +46,8 @@ OPTIONS = [
     {"padding": "valid", "upsampling": "learned", "output": "direct", "output_activation": "linear"},
     {"padding": "valid", "num_layers": 3, "f_d": 3, "f_u": 1, "sources": ["a", "b", "c"], "channels": 2},
     {"padding": "same", "num_layers": 1, "f_d": 1, "f_u": 9, "output_activation": "linear"},
-    {"padding": "same", "both_polarities": True},
-    {"padding": "valid", "output": "direct", "channels": 2, "both_polarities": True},
+    {"padding": "same", "average_polarity_flip": True},
+    {"padding": "valid", "output": "direct", "channels": 2, "average_polarity_flip": True},
 ]
 
 

@@ -338,7 +338,7 @@ class TestConfig:
                     config.output_length_for(length)
             else:
                 sources = model.separate_window(torch.zeros(1, 1, length))
-                assert sources.shape == (1, 2, 1, config.output_length_for(length))
+                assert sources.shape == (1, 1, 1, config.output_length_for(length))
         for wanted in (1, 2, 30):
             assert config.output_length_for(config.input_length_for(wanted)) == wanted
         with pytest.raises(ValueError, match="output_length=0"):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse_hf import WaveUNetModel
-from dse_hf.models.modeling_separation import SeparationStream
+from dse_hf.models.modeling_separation_stream import SeparationStream
 from dse_hf.models.modeling_waveunet_stream import WaveUNetStream
 from tests.models.test_waveunet import tiny_model
 
@@ -23,7 +23,7 @@ def one_pass(model, waveform):
     padded = torch.nn.functional.pad(waveform[:, None], (left, padded_length - length - left))
     with torch.no_grad():
         sources = model.network.predict_sources(padded)
-        if config.both_polarities:
+        if config.average_polarity_flip:
             sources = (sources - model.network.predict_sources(-padded)) / 2
     sources = sources[..., :length]
     return sources[:, :, 0].transpose(0, 1)
@@ -40,11 +40,11 @@ def one_pass(model, waveform):
     num_sources=st.integers(2, 4),
     channels=st.integers(1, 3),
     upsampling=st.sampled_from(["linear", "learned"]),
-    both_polarities=st.booleans(),
+    flip=st.booleans(),
     seed=st.integers(0, 9),
 )
 def test_tiles_and_blocks_of_any_size_equal_one_pass(
-    length, tile_length, blocks, padding, num_layers, kernels, num_sources, channels, upsampling, both_polarities, seed
+    length, tile_length, blocks, padding, num_layers, kernels, num_sources, channels, upsampling, flip, seed
 ):
     model = tiny_model(
         seed=seed,
@@ -54,7 +54,7 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
         padding=padding,
         sources=[f"s{k}" for k in range(num_sources)],
         upsampling=upsampling,
-        both_polarities=both_polarities,
+        average_polarity_flip=flip,
     )
     waveform = torch.randn(channels, length, generator=torch.Generator().manual_seed(seed)) * 0.3
     expected = one_pass(model, waveform)

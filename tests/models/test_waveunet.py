@@ -333,7 +333,7 @@ def test_every_option_reaches_the_computation():
         "output_activation": "linear",
         "padding": "valid",
         "channels": 2,
-        "both_polarities": True,
+        "average_polarity_flip": True,
     }.items():
         model, changed = tiny_model(padding="same"), tiny_model(**{**copy.deepcopy(base), field: value})
         before = model(mixture).sources
@@ -342,8 +342,8 @@ def test_every_option_reaches_the_computation():
 
 
 @pytest.mark.parametrize("options", [{}, {"output": "direct", "padding": "valid", "channels": 2}])
-def test_both_polarities_are_averaged_except_in_training(options):
-    model = tiny_model(both_polarities=True, **options)
+def test_average_polarity_flip_are_averaged_except_in_training(options):
+    model = tiny_model(average_polarity_flip=True, **options)
     mixture = torch.randn(2, model.config.channels, model.config.input_length_for(50))
     with torch.no_grad():
         upright, upside_down = (model.network.predict_sources(signal) for signal in (mixture, -mixture))
@@ -355,16 +355,16 @@ def test_both_polarities_are_averaged_except_in_training(options):
         torch.testing.assert_close(model.train()(mixture).sources, upright)
 
 
-@pytest.mark.parametrize("both_polarities", [False, True])
+@pytest.mark.parametrize("average_polarity_flip", [False, True])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_hidden_states_are_what_leaves_the_blocks(padding, both_polarities):
+def test_hidden_states_are_what_leaves_the_blocks(padding, average_polarity_flip):
     config = WaveUNetConfig(
         num_layers=2,
         channel_growth=3,
         downsampling_kernel_size=5,
         upsampling_kernel_size=3,
         padding=padding,
-        both_polarities=both_polarities,
+        average_polarity_flip=average_polarity_flip,
     )
     model = WaveUNetModel(config).eval()
     mixture = torch.randn(1, 1, config.input_length_for(20))

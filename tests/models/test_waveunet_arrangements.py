@@ -8,11 +8,11 @@ import soundfile
 import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
-from dse_hf.models import modeling_waveunet_fast, modeling_waveunet_stream
+from dse_hf.models import modeling_waveunet_stream
 from dse_hf.models.configuration_waveunet import PAPER_VARIANTS
 from dse_hf.models.modeling_separation import SeparationStream
-from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution, predict_sources_fast
-from dse_hf.models.modeling_waveunet_gpu import predict_sources_aligned
+from dse_hf.models.modeling_waveunet_batch import predict_batch
+from dse_hf.models.modeling_waveunet_frames import FrameConvolution, has_fused_convolution
 from dse_hf.models.modeling_waveunet_stream import FastWaveUNet, WaveUNetStream
 
 
@@ -40,18 +40,15 @@ CASES = [
 def test_the_same_samples_as_the_plain_network(fields, output_length):
     model = random_model(channels=2, **fields)
     mixture = torch.rand(3, 2, model.config.input_length_for(output_length)) * 2 - 1
-    plain = model.network.predict_sources(mixture)
-    with_gradients = predict_sources_fast(model.network, mixture)
-    with torch.no_grad():
-        without = predict_sources_fast(model.network, mixture)
+    plain = model.network.predict(mixture)
     tolerance = 5e-6 * plain.abs().max().item()
-    for found in (with_gradients, without, predict_sources_aligned(model.network, mixture)):
-        torch.testing.assert_close(found, plain, rtol=0, atol=tolerance)
+    for multiple in (1, 8):
+        torch.testing.assert_close(predict_batch(model.network, mixture, multiple), plain, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("arrangement", [predict_sources_fast, predict_sources_aligned])
+@pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("fields", CASES[:4], ids=lambda fields: "-".join(map(str, fields.values())))
-def test_the_same_gradients_as_the_plain_network(fields, arrangement):
+def test_the_same_gradients_as_the_plain_network(fields, multiple):
     model = random_model(**fields)
     mixture = torch.rand(2, 1, model.config.input_length_for(30)) * 2 - 1
 
@@ -60,8 +57,8 @@ def test_the_same_gradients_as_the_plain_network(fields, arrangement):
         predict(mixture).square().sum().backward()
         return [parameter.grad.clone() for parameter in model.parameters()]
 
-    plain = gradients(model.network.predict_sources)
-    fast = gradients(lambda mixture: arrangement(model.network, mixture))
+    plain = gradients(model.network.predict)
+    fast = gradients(lambda mixture: predict_batch(model.network, mixture, multiple))
     for ours, theirs in zip(fast, plain):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * theirs.abs().max().item() + 1e-7)
 
@@ -71,10 +68,10 @@ def test_the_same_gradients_as_the_plain_network(fields, arrangement):
 def test_filled_channels_change_nothing(growth, output):
     model = random_model(channel_growth=growth, output=output, sources=["a", "b", "c"], padding="same")
     mixture = torch.rand(2, 1, 1025) * 2 - 1
-    plain = model.network.predict_sources(mixture)
-    torch.testing.assert_close(predict_sources_aligned(model.network, mixture), plain, rtol=0, atol=1e-5)
+    plain = model.network.predict(mixture)
+    torch.testing.assert_close(predict_batch(model.network, mixture, 8), plain, rtol=0, atol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = predict_sources_aligned(model.network, mixture).float()
+        rough = predict_batch(model.network, mixture, 8).float()
     assert 10 * torch.log10(plain.square().sum() / (plain - rough).square().sum()) > 25
 
 
@@ -161,7 +158,7 @@ def test_weights_are_packed_for_the_length_that_comes_again():
     packed = []
     for length in (20, 20, 20, 9, 20):
         frames = torch.randn(length, 8)
-        plain = modeling_waveunet_fast.F.conv1d(frames.T[None], convolution.weight.squeeze(2), convolution.bias)[0].T
+        plain = torch.nn.functional.conv1d(frames.T[None], convolution.weight.squeeze(2), convolution.bias)[0].T
         onto = torch.randn_like(plain)
         for ours, theirs in ((convolution(frames), plain), (convolution(frames, onto=onto.clone()), plain + onto)):
             torch.testing.assert_close(ours, torch.nn.functional.leaky_relu(theirs, 0.2))

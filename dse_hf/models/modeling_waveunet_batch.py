@@ -1,0 +1,105 @@
+"""The forward pass of the Wave-U-Net, arranged for batches, with gradients: the samples of the plain blocks, faster.
+
+Signals are frames (B, T, channels) here. A convolution takes them as a channels-last image of height 1, the memory
+layout that the fast kernels of processors and GPUs want. `multiple` says which of the two it is:
+
+- `multiple=8` is for the tensor cores of GPUs, which want channels in eights. Channels and kernels are filled up with
+  zeros. The filling stays zero, and no gradient goes beyond it.
+- `multiple=1` is for processors and fills nothing up. The convolution of the stack [upsampled, skip] is computed as
+  the sum of two convolutions, so that the stack is never written to memory.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def predict_batch(network: nn.Module, mixture: Tensor, multiple: int = 1) -> Tensor:
+    """Returns what `network.predict(mixture)` returns, within rounding: (B, C, T) → (B, K', C, T').
+
+    Args:
+        network (`WaveUNet`): its parameters get the gradients.
+        mixture (`torch.Tensor` of shape `(B, C, T)`): the mixtures.
+        multiple (`int`, *optional*, defaults to 1): every number of channels is filled up to a multiple of this.
+    """
+    channels, features = mixture.shape[1], network.decoder[-1].out_channels
+    mixture_frames = frames = _fill(mixture.transpose(1, 2).contiguous(), multiple)
+    skips = []
+    for block in network.encoder:
+        skip = _activate(network, _convolve(block, [(frames, block.in_channels)], multiple))
+        skips.append(skip)
+        frames = skip[:, ::2]
+    bottleneck = network.bottleneck[0]
+    frames = _activate(network, _convolve(bottleneck, [(frames, bottleneck.in_channels)], multiple))
+    for block in network.decoder:
+        upsampled, skip = _upsample(block, frames, multiple), skips.pop()
+        stack = [(upsampled, block.in_channels - block.out_channels), (skip, block.out_channels)]
+        frames = _activate(network, _convolve(block, _cropped(network, stack), multiple))
+    output, activation = network.output_layer
+    stack = [(frames, features), (mixture_frames, channels)]
+    predicted = _convolve(output, _cropped(network, stack), multiple)[..., : output.out_channels]
+    return activation(predicted.transpose(1, 2).contiguous()).unflatten(1, (-1, channels))
+
+
+def _activate(network: nn.Module, frames: Tensor) -> Tensor:
+    # In place: no convolution needs its own output for its gradient.
+    return F.leaky_relu(frames, network.bottleneck[1].negative_slope, inplace=True)
+
+
+def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
+    """Adds zeros at the end of an axis, so that its length is a multiple."""
+    missing = -tensor.shape[dim] % multiple
+    if not missing:
+        return tensor
+    shape = list(tensor.shape)
+    shape[dim] = missing
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
+
+
+def _cropped(network: nn.Module, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
+    """Crops the second frames of a stack to the length of the first ones."""
+    (frames, channels), (skip, skip_channels) = stack
+    skip = network.center_crop(skip.transpose(1, 2), frames.shape[1]).transpose(1, 2)
+    return [(frames, channels), (skip, skip_channels)]
+
+
+def _convolve(conv: nn.Conv1d, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
+    """The convolution of stacked frames → (B, T', filled).
+
+    Args:
+        stack: frames (B, T, filled), each with the number of its channels before the filling.
+    """
+    parts = [frames for frames, _ in stack]
+    weight = conv.weight.unsqueeze(2)
+    kernels = [weight] if len(stack) == 1 else [weight[:, : stack[0][1]], weight[:, stack[0][1] :]]
+    if multiple > 1:  # one convolution of the whole stack
+        parts = [torch.cat([part.to(parts[0].dtype) for part in parts], dim=-1)]
+        kernel = torch.cat([_fill(kernel, multiple, dim=1) for kernel in kernels], dim=1)
+        kernels = [_fill(kernel, multiple, dim=0)]
+    padding = (0, conv.kernel_size[0] // 2 if conv.padding == "same" else 0)
+    biases = [_fill(conv.bias, multiple), None]
+    first, *others = (F.conv2d(_image_of(part), *pair, padding=padding) for part, *pair in zip(parts, kernels, biases))
+    return _frames_of(sum(others, start=first))
+
+
+def _image_of(frames: Tensor) -> Tensor:
+    """(B, T, C) → (B, C, 1, T), channels last in memory."""
+    return frames.contiguous().unsqueeze(1).permute(0, 3, 1, 2)
+
+
+def _frames_of(image: Tensor) -> Tensor:
+    """(B, C, 1, T) → (B, T, C), in the same memory."""
+    return image.permute(0, 2, 3, 1).squeeze(1)
+
+
+def _upsample(block: nn.Module, frames: Tensor, multiple: int) -> Tensor:
+    """(B, T, filled) → (B, 2T - 1, filled), as `block.upsample` does."""
+    learned = getattr(block.upsample, "weight", None)  # (channels, 1)
+    if learned is None and multiple == 1:  # on GPUs, the backward pass of this is slow
+        size = (1, 2 * frames.shape[1] - 1)
+        return _frames_of(F.interpolate(_image_of(frames), size=size, mode="bilinear", align_corners=True))
+    left, right = frames[:, :-1], frames[:, 1:]
+    share = 0.5 if learned is None else _fill(torch.sigmoid(learned[:, 0]), multiple).to(frames.dtype)
+    between = share * left + (1 - share) * right
+    woven = torch.stack([left, between], dim=2).flatten(1, 2)
+    return torch.cat([woven, frames[:, -1:]], dim=1)
