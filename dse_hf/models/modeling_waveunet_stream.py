@@ -180,7 +180,7 @@ class _Decoder:
         return self.stacked.skip(self.skips.take(len(woven) + 2 * self.half, 2 * self.half), onto=woven)
 
     def _correct(self, woven: Tensor, start: int, end: int | None) -> None:
-        """Corrects the steps near both ends: beyond them the interpolated signal is zero, and not a share of an end."""
+        """Corrects the steps near both ends: beyond them the interpolated signal is zero."""
         count = min(self.half - start, len(woven))
         if count > 0:
             woven[:count] -= self.stacked.before_start(self.ends[0])[start : start + count]
@@ -246,11 +246,11 @@ class _StackedConvolution:
         self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused)
 
     def before_start(self, first: Tensor) -> Tensor:
-        """What the folded kernels add to the first k // 2 steps for zeros before the first frame (C,): (k // 2, C')."""
+        """What the folded kernels add to the first k // 2 steps for zeros before the first frame: (k // 2, C')."""
         half = self.weight.shape[-1] // 2
         return torch.einsum("c,ock->ko", first * (1 - self.share), self.weight[..., :half]).flip(0)
 
     def after_end(self, last: Tensor) -> Tensor:
-        """What the folded kernels add to the last k // 2 steps for zeros after the last frame (C,): (k // 2, C')."""
+        """What the folded kernels add to the last k // 2 steps for zeros after the last frame: (k // 2, C')."""
         half = self.weight.shape[-1] // 2
         return torch.einsum("c,ock->ko", last * self.share, self.weight[..., half + 1 :]).flip(0)
