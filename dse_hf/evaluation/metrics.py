@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -166,27 +166,23 @@ class Metric:
         """The packages that `modules` are in."""
         return [module.partition(".")[0] for module in self.modules]
 
-    def is_available(self, sampling_rate: int) -> bool:
-        """Whether the metric is defined at this rate, and not left out for want of a package."""
-        if self.bands is not None and sampling_rate not in self.bands:
-            return False
-        return not self.optional or all(map(importlib.util.find_spec, self.packages))
-
     def heading(self, sampling_rate: int | None = None) -> str:
         """The title with its unit, and with its band if a sampling rate is given."""
         title = self.title + (self.bands or {}).get(sampling_rate, "")
         return f"{title} ({self.unit})" if self.unit else title
 
-    def __call__(self, **arguments) -> Tensor:
-        """Scores of shape `(C,)`. `arguments` are all that a function can get, see `function`."""
-        return self.function(**{name: arguments[name] for name in arguments if name in self._parameters})
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments that `function` gets."""
+        known = ("reference", "estimate", "mixture", "sampling_rate")
+        return [name for name in known if name in inspect.signature(self.function).parameters]
 
     def obstacle(self, signals: dict[str, np.ndarray]) -> str | None:
         """The reason why there is no score for these signals `(C, T)`, or `None`."""
         if not np.isfinite(signals["estimate"]).all():
             return "NaN or infinity in the estimate"
         # A metric without a reference judges any estimate, a silent one too.
-        compared = [name for name in signals if name in self._parameters] if "reference" in self._parameters else []
+        compared = [name for name in self.arguments if name in signals] if "reference" in self.arguments else []
         for name in compared:
             if (signals[name] == 0).all(axis=-1).any():  # one silent channel is enough: it has no score
                 return f"silent {name}"
@@ -196,10 +192,6 @@ class Metric:
             if name != "reference" and np.array_equal(signals[name], signals["reference"]):
                 return f"{name} equal to the reference"
         return None
-
-    @property
-    def _parameters(self) -> Mapping:
-        return inspect.signature(self.function).parameters
 
 
 _RATIO = {
@@ -241,7 +233,9 @@ def available_metrics(sampling_rate: int, speech: bool = True) -> list[str]:
     return [
         name
         for name, metric in METRICS.items()
-        if metric.is_available(sampling_rate) and (speech or not metric.speech_only)
+        if (metric.bands is None or sampling_rate in metric.bands)
+        and (speech or not metric.speech_only)
+        and (not metric.optional or all(map(importlib.util.find_spec, metric.packages)))
     ]
 
 
@@ -264,12 +258,13 @@ def score_signal(
 
     signals = {"reference": reference, "estimate": estimate, "mixture": mixture}
     signals = {name: signal.astype(np.float64) for name, signal in signals.items()}
-    tensors = {name: torch.from_numpy(signal) for name, signal in signals.items()}
+    given = {**{name: torch.from_numpy(signal) for name, signal in signals.items()}, "sampling_rate": sampling_rate}
     scores, reasons = {}, {}
     for name in metrics:
         metric = METRICS[name]
         reason = metric.obstacle(signals)
-        score = math.nan if reason else float(metric(**tensors, sampling_rate=sampling_rate).mean())
+        arguments = {name: given[name] for name in metric.arguments}
+        score = math.nan if reason else float(metric.function(**arguments).mean())
         scores[name] = score if math.isfinite(score) else None
         if scores[name] is None:
             reasons[name] = reason or metric.nan_reason

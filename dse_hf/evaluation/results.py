@@ -25,12 +25,7 @@ SAVE_SECONDS = 10.0  # between two writes of the file
 
 
 class ResultsFile:
-    """The file of results, and the scores that will be added to it.
-
-    Args:
-        path (`Path`): `results.json`; the results in it are read.
-        dataset (`dict`): what the results tell of the dataset, and the `names` of its clips.
-        metrics (`list[str]`): the metrics of this run.
+    """The results in the file `path`, to which the scores of this run are added. `dataset` has the clips' `names`.
 
     Raises:
         ValueError: the file is damaged, or has scores of other clips.
@@ -100,7 +95,7 @@ class ResultsFile:
         if self.changed:
             self._write({"models": self.models, **self.header})
 
-    def complete(self) -> dict:
+    def finish(self) -> dict:
         """Adds the statistics of every system that has all scores. Writes and returns the results."""
         for name, entry in self.models.items():
             records = sorted(entry["clips"], key=lambda record: self.order[record["name"]])

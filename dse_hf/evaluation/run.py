@@ -88,7 +88,7 @@ def evaluate(
                 progress(done, total)
     finally:
         store.save()
-    return store.complete()
+    return store.finish()
 
 
 def common_sources(systems: list[System]) -> list[str]:

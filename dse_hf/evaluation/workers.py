@@ -20,13 +20,7 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Scoring:
-    """How clips are scored.
-
-    Args:
-        sampling_rate (`int`): sampling rate of the clips, in Hz.
-        sources (`list[str]`): names of their sources, the first of which is speech.
-        metrics (`list[str]`): names of the metrics.
-    """
+    """How clips are scored: their sampling rate in Hz, the names of their sources, and the names of the metrics."""
 
     sampling_rate: int
     sources: list[str]

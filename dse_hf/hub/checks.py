@@ -32,18 +32,6 @@ save_file({{**{{k: v.float().contiguous() for k, v in sources.items()}}, **piped
 """
 
 
-def check_weights(model, folder) -> None:
-    """
-    Raises:
-        ValueError: a weight is not finite.
-    """
-    import torch
-
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{folder}: {name} holds NaN or infinity; use an earlier checkpoint")
-
-
 def check_reload(model, staged: Path) -> None:
     """
     Reloads a saved model in a process without dse_hf, and compares the outputs of both for one signal.

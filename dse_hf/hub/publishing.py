@@ -5,11 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import one_line
-from .checks import check_reload, check_space, check_weights
+from .checks import check_reload, check_space
 from .spaces import bundle_package, name_models
 
 
@@ -123,7 +123,7 @@ def publish_space(
 
 
 def stage_model(source, staged: Path, repo_id: str):
-    """Saves all files that are published of a [`ModelSource`] in the folder `staged`, and returns the model."""
+    """Saves all files of a [`ModelSource`] that are published in the folder `staged`, and returns the model."""
     from transformers import AutoFeatureExtractor
 
     from ..loading import load_source
@@ -132,7 +132,6 @@ def stage_model(source, staged: Path, repo_id: str):
     from .cards.card import CARD, EXAMPLE, RESULTS, TEXTS, find_text, render_card
 
     model = load_source(source).eval()  # in its saved dtype
-    check_weights(model, source.folder)
     if (source.folder / "preprocessor_config.json").is_file():
         extractor = AutoFeatureExtractor.from_pretrained(source.folder, trust_remote_code=False)
     else:
@@ -182,11 +181,12 @@ def _push(
         if revision is not None:
             api.create_branch(**where, branch=revision, exist_ok=True)
         parent = api.repo_info(**where, revision=branch).sha
-    files = _files(staged)
+    publication = _describe(staged, repo_id)
     with _explaining(repo_id, parent):
         there = api.list_repo_files(**where, revision=parent)
-        operations = [CommitOperationAdd(path, staged / path) for path in files]
-        operations += [CommitOperationDelete(path) for path in there if _OURS.fullmatch(path) and path not in files]
+        outdated = [path for path in there if _OURS.fullmatch(path) and path not in publication.files]
+        operations = [CommitOperationAdd(path, staged / path) for path in publication.files]
+        operations += map(CommitOperationDelete, outdated)
         commit = api.create_commit(
             **where,
             operations=operations,
@@ -194,9 +194,7 @@ def _push(
             revision=branch,
             parent_commit=parent,
         )
-    description = _describe(staged, repo_id)
-    changed = commit.oid != parent
-    return Publication(repo_id, description.files, description.card, commit.oid, str(commit.commit_url), changed)
+    return replace(publication, commit=commit.oid, url=str(commit.commit_url), changed=commit.oid != parent)
 
 
 def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
@@ -229,9 +227,10 @@ def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
     except Exception as error:  # the Hub and the network raise many kinds
         if isinstance(error, ValueError) and str(error).startswith(repo_id):
             raise
-        status = getattr(getattr(_cause(error), "response", None), "status_code", None)
-        reason = one_line(_cause(error), most=200)
-        if isinstance(_cause(error), HfHubHTTPError) and status is not None:
+        cause = _cause(error)
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        reason = one_line(cause, most=200)
+        if isinstance(cause, HfHubHTTPError) and status is not None:
             reason = f"the Hub answered {status}"
         state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
         if parent is not None and status is None:  # the commit may have arrived although its answer did not
@@ -264,10 +263,7 @@ def _check_repo_id(repo_id: str) -> None:
         raise ValueError(f"{repo_id!r}: has no owner; give owner/name")
 
 
-def _files(staged: Path) -> dict[str, int]:
-    paths = sorted(path for path in staged.rglob("*") if path.is_file())
-    return {path.relative_to(staged).as_posix(): path.stat().st_size for path in paths}
-
-
 def _describe(staged: Path, repo_id: str) -> Publication:
-    return Publication(repo_id, _files(staged), (staged / "README.md").read_text(encoding="utf-8"))
+    paths = sorted(path for path in staged.rglob("*") if path.is_file())
+    files = {path.relative_to(staged).as_posix(): path.stat().st_size for path in paths}
+    return Publication(repo_id, files, (staged / "README.md").read_text(encoding="utf-8"))

@@ -13,15 +13,16 @@ from pathlib import Path
 from ...errors import one_line
 from ...evaluation import RESULTS
 from ...files import write_text
-from ...loading import is_hub_id
+from ...loading import is_hub_id, tensor_shapes
 from ...registry import MODEL_TYPES
 from .results import Scores, read_scores
-from .text import TEMPLATE, describe_data, example, facts, quick_start
+from .text import describe_data, example, facts, quick_start
 
 
 CARD = "README.md"
 EXAMPLE = "example"  # folder with noisy.wav and the sources that the model separates it into
 TEXTS = Path(__file__).parents[3] / "model_cards"  # only a source checkout has this folder
+TEMPLATE = Path(__file__).with_name("template.md")  # for models without a written card
 
 
 def write_card(
@@ -100,7 +101,7 @@ def render_card(
         "citation": MODEL_TYPES[config.model_type].citation,
     }
     try:
-        card = ModelCard(text or TEMPLATE, ignore_metadata_errors=False)
+        card = ModelCard(text or TEMPLATE.read_text(encoding="utf-8"), ignore_metadata_errors=False)
         _complete_metadata(card.data, config, scores, base_model, datasets, license, name)
         body = _without_dead_links(fill(card.text, regions), folder)
         return ModelCard(f"---\n{card.data.to_yaml()}\n---\n{body}").content
@@ -126,7 +127,8 @@ def find_text(folder: Path, name: str = CARD) -> str | None:
 
 def find_results(folder: Path) -> dict | None:
     """The content of `results.json`, which is looked for in the same places."""
-    return json.loads(find_text(folder, RESULTS) or "null")
+    text = find_text(folder, RESULTS)
+    return None if text is None else json.loads(text)
 
 
 def read_facts(folder: Path):
@@ -135,20 +137,13 @@ def read_facts(folder: Path):
     Raises:
         ValueError: the folder lacks safetensors, or a valid config of a model of dse-hf.
     """
-    from safetensors import safe_open
     from transformers import AutoConfig
 
     import dse_hf  # noqa: F401, registers our models with transformers
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"{folder}: has no model.safetensors; give the folder of a saved model")
     try:
+        parameters = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        parameters = 0
-        for file in files:
-            with safe_open(file, "np") as tensors:
-                parameters += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
     except Exception as error:  # config.json may hold anything, and safetensors has its own exception
         reason = one_line(error)
         raise ValueError(f"{folder}: is no model that can be described ({reason}); save it again") from error

@@ -1,64 +1,9 @@
-"""The text of model cards: a template for models without a written card, and the parts that state facts."""
+"""The parts of a model card that state facts about a model."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from ...registry import model_type_of
-
-
-TEMPLATE = """---
-library_name: transformers
----
-<!-- title -->
-<!-- /title -->
-
-Separates a recording into its sources. Made with dse-hf.
-
-**For**: audio like its training data. **Not for**: other kinds of sources, and not for evidence: the parts that it
-removes may matter.
-
-## Quick start
-
-<!-- quick start -->
-<!-- /quick start -->
-
-## Example
-
-<!-- example -->
-None was added.
-<!-- /example -->
-
-## Results
-
-<!-- results -->
-It was not measured. `dse-hf evaluate` measures a model.
-<!-- /results -->
-
-## The model
-
-<!-- model -->
-<!-- /model -->
-
-<!-- base model -->
-<!-- /base model -->
-
-## Training data
-
-<!-- training data -->
-Not recorded.
-<!-- /training data -->
-
-## Limits
-
-- Voices, languages, rooms, microphones and noises that the training data lack are separated less well.
-- Frequencies above half the model's sampling rate are never in the first sources: they stay in the last one.
-- It was measured only on the data that are listed under Results.
-
-## Citation
-
-<!-- citation -->
-<!-- /citation -->
-"""
 
 
 def quick_start(name: str, sampling_rate: int) -> str:
