@@ -80,7 +80,8 @@ def test_separate_gives_what_separate_file_gives(client, models, model, tmp_path
     assert report["sources"] == list(expected.outputs) == models[model].config.sources
     for name, file in zip(report["sources"], files):
         ours, _ = soundfile.read(file, dtype="int16")
-        np.testing.assert_array_equal(ours, soundfile.read(expected.outputs[name], dtype="int16")[0])
+        theirs, _ = soundfile.read(expected.outputs[name], dtype="int16")
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1)  # threads of the server may sum in another order
         assert report["levels_dbfs"][name] == pytest.approx(expected.levels[name])
         assert report["changes_db"][name] == pytest.approx(expected.levels[name] - report["levels_dbfs"]["input"])
     assert report["levels_dbfs"]["input"] == pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.01)
