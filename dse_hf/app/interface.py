@@ -30,11 +30,11 @@ _DIRECTORY = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:'\"]+[/\\])+")
 logger = logging.get_logger(__name__)
 
 
-def answering(handler: Callable) -> Callable:
+def with_clear_errors(handler: Callable) -> Callable:
     """Wraps a handler: its errors tell the visitor what to do, and nothing about the server."""
 
     @functools.wraps(handler)
-    def answer(*args, **kwargs):
+    def wrapped(*args, **kwargs):
         try:
             return handler(*args, **kwargs)
         except ValueError as error:
@@ -46,7 +46,7 @@ def answering(handler: Callable) -> Callable:
             sounds.release_memory()
             delete_broken_uploads()
 
-    return answer
+    return wrapped
 
 
 def delete_broken_uploads() -> None:
@@ -220,7 +220,7 @@ def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
             downloads = [gr.DownloadButton(visible=False) for _ in range(handlers.most_sources)]
             archive = gr.DownloadButton("Download all (zip)")
     outputs = [results, mixer, *players, table, pictures, *downloads, archive]
-    work = gpu(answering(handlers.show_separation))
+    work = gpu(with_clear_errors(handlers.show_separation))
     for event in (button.click, examples.load_input_event.success):
         event(
             work,
@@ -266,12 +266,14 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
     private = {"api_visibility": "private", "concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
     noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **private)
     mix.click(
-        answering(handlers.show_mixture),
+        with_clear_errors(handlers.show_mixture),
         [clean, noise_type, noise, snr],
         [mixture, pair, score, send, results],
         **private,
     )
-    score.click(gpu(answering(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private)
+    score.click(
+        gpu(with_clear_errors(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private
+    )
     send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **private)
     return {"clean": clean, "noise_type": noise_type, "noise": noise, "snr_db": snr}
 
@@ -280,9 +282,11 @@ def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) ->
     """Adds the endpoints for other programs. The events of the page itself are private."""
     work = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
     trigger, report = gr.Button(visible=False), gr.JSON(visible=False, label="report")
-    trigger.click(gpu(answering(handlers.separate)), [audio, model], [files, report], api_name="separate", **work)
+    trigger.click(
+        gpu(with_clear_errors(handlers.separate)), [audio, model], [files, report], api_name="separate", **work
+    )
     mixed = gr.Audio(visible=False, label="mixture")
-    trigger.click(answering(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
+    trigger.click(with_clear_errors(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
     gr.api(handlers.list_models, api_name="models")
     gr.api(handlers.list_noise_types, api_name="noise_types")
 

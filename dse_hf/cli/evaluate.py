@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=16000,
         help="sampling rate in Hz at which clips are scored (default: %(default)s)",
     )
-    add("--sources", type=_comma_names, help="names of the sources, such as speech,noise (default: the first model's)")
+    add(
+        "--sources",
+        type=_comma_names,
+        help="names of the sources, as in speech,noise (default: those of the first model)",
+    )
     add("-o", "--output", metavar="DIR", default="evaluation", help="folder of the results (default: %(default)s)")
     add("--jobs", type=_positive, default=_processors(), help="number of processes (default: %(default)s)")
     add("--device", default="auto", help="device of the models, such as cpu or cuda (default: %(default)s)")

@@ -53,31 +53,21 @@ def write_report(results: dict, systems: list[System], clips: Callable[[], Itera
 
 def improvement_by_level(results: dict) -> tuple[dict[str, list], str]:
     """System → points for [`improvement_figure`], and the title of their axis: input SNR, or the input's SI-SDR."""
-    entries = {name: entry for name, entry in finished_systems(results).items() if name != INPUT}
+    systems = {name: entry["clips"] for name, entry in finished_systems(results).items() if name != INPUT}
+    by_snr = any("snr" in record["attributes"] for records in systems.values() for record in records)
     series = {}
-    for name, entry in entries.items():
-        by_snr = entry["groups"].get("snr", {})
-        points = [
-            (float(snr), group["mean"]["si_sdr_improvement"], group["interval"]["si_sdr_improvement"])
-            for snr, group in by_snr.items()
-            if group["mean"]["si_sdr_improvement"] is not None
-        ]
-        if points:
-            series[name] = points
-    if series:
-        return series, "input SNR (dB)"
-    for name, entry in entries.items():
-        bins = defaultdict(list)
-        for record in entry["clips"]:
+    for name, records in systems.items():
+        levels = defaultdict(list)
+        for record in records:
             scores = first_source_scores(record)
-            if scores["si_sdr_improvement"] is not None:
-                level = BIN_DB * round((scores["si_sdr"] - scores["si_sdr_improvement"]) / BIN_DB)
-                bins[level].append(scores["si_sdr_improvement"])
-        if bins:
-            series[name] = [
-                (level, float(np.mean(values)), bootstrap_interval(np.array(values))) for level, values in bins.items()
-            ]
-    return series, f"SI-SDR of the input (dB, in steps of {label(BIN_DB)})"
+            gain, level = scores["si_sdr_improvement"], record["attributes"].get("snr")
+            if gain is not None and not by_snr:
+                level = BIN_DB * round((scores["si_sdr"] - gain) / BIN_DB)
+            if gain is not None and level is not None:
+                levels[float(level)].append(gain)
+        if levels:
+            series[name] = [(x, float(np.mean(y)), bootstrap_interval(np.array(y))) for x, y in levels.items()]
+    return series, "input SNR (dB)" if by_snr else f"SI-SDR of the input (dB, in steps of {label(BIN_DB)})"
 
 
 # ── Spectrograms ──

@@ -53,7 +53,8 @@ def check_reload(model, staged: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", code, str(staged.resolve()), str(signal), str(output)],
             cwd=temporary,  # a folder without dse_hf
-            env=_offline_environment(temporary),
+            # Without network, and with its own cache of code, so that no older copy is used.
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": temporary, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
         )
@@ -65,11 +66,6 @@ def check_reload(model, staged: Path) -> None:
         error = (source - expected[name.removeprefix("pipeline.")]).abs().max().item()
         if not error <= TOLERANCE.get(str(model.dtype), 1e-5):
             raise ValueError(f"{staged.name}: reloaded, its {name} differs by {error:.1e}; this is a defect of dse-hf")
-
-
-def _offline_environment(temporary: str) -> dict[str, str]:
-    """Variables for a process without network. Its own cache of code keeps it from using an older copy."""
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": temporary, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def check_space(folder: Path) -> str:

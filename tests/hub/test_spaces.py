@@ -1,4 +1,3 @@
-import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -89,4 +88,3 @@ def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
 def test_the_file_list_has_the_package():
     shown = publish_space(SPACE, "org/demo", dry_run=True)
     assert "dse_hf/app/interface.py" in shown.files and "app.py" in shown.files
-    assert importlib.metadata.version("dse-hf")
