@@ -31,20 +31,12 @@ SHOWN_METRICS = ["si_sdr", "pesq", "stoi"]
 
 @dataclass
 class Separation:
-    """A separated sound.
-
-    Args:
-        files (`dict[str, Path]`): `"input"` and the name of each source → file.
-        levels (`dict[str, float]`): the same names → RMS level in dBFS.
-        waveforms (`dict[str, np.ndarray]`): the same names → samples (T,), for pictures.
-        drawn_rate (`int`): sampling rate of the waveforms, in Hz.
-        seconds (`float`): length of the sound.
-    """
+    """A separated sound. The dicts have `"input"` and the name of each source."""
 
     files: dict[str, Path]
-    levels: dict[str, float]
-    waveforms: dict[str, np.ndarray]
-    drawn_rate: int
+    levels: dict[str, float]  # RMS, in dBFS
+    waveforms: dict[str, np.ndarray]  # (T,), for pictures
+    drawn_rate: int  # sampling rate of the waveforms, in Hz
     seconds: float
 
     def changes(self) -> dict[str, float]:

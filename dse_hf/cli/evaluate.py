@@ -81,10 +81,14 @@ def _comma_names(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..evaluation.metrics import METRICS
+
     mixed = [args.speech_dataset, args.noise_dataset]
     if bool(args.dataset) == any(mixed) or (any(mixed) and not all(mixed)):
         args.usage_error("give --dataset, or both --speech_dataset and --noise_dataset")
-    missing = [package for package in _needed_packages() if importlib.util.find_spec(package) is None]
+    scoring = [package for metric in METRICS.values() if not metric.optional for package in metric.packages]
+    needed = dict.fromkeys(["datasets", *scoring, "matplotlib"])  # the extra `eval`
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         complain(f"evaluate: needs {', '.join(missing)}; run: pip install 'dse-hf[eval]'")
         return FAILURE
@@ -97,14 +101,6 @@ def run(args: argparse.Namespace) -> int:
         complain(str(error) or "out of memory; give fewer --jobs")
         return FAILURE
     return 0
-
-
-def _needed_packages() -> list[str]:
-    """The packages of the extra `eval`."""
-    from ..evaluation.metrics import METRICS
-
-    scoring = [package for metric in METRICS.values() if not metric.optional for package in metric.packages]
-    return list(dict.fromkeys(["datasets", *scoring, "matplotlib"]))
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -116,13 +116,12 @@ class Peer(System):
     peer: PeerAdapter
 
     def separate(self, mixture, sampling_rate, sources):
-        peer = self.peer
-        rate = peer.sampling_rate or sampling_rate
+        rate, delay = self.peer.sampling_rate or sampling_rate, self.peer.delay
         channels = []
         for channel in resample(mixture.T, sampling_rate, rate).T:
             # The output lags: `delay` zeros follow the input, and as many samples of the output are dropped first.
-            delayed = peer.denoise(np.pad(channel, (0, peer.delay)), rate)
-            channels.append(delayed[peer.delay : peer.delay + len(channel)])
+            delayed = self.peer.denoise(np.pad(channel, (0, delay)), rate)
+            channels.append(delayed[delay : delay + len(channel)])
         foreground = resample(np.stack(channels, axis=1), rate, sampling_rate, mixture.shape[-1]).T
         estimates = {sources[0]: foreground}
         if len(sources) == 2:

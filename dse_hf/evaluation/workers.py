@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 
 from ..data import Clip
+from ..errors import one_line
 from .metrics import METRICS, score_signal
 from .processes import scoring_context
 from .systems import System
@@ -35,7 +36,7 @@ class Scoring:
         try:
             estimates = system.separate(clip.mixture, self.sampling_rate, self.sources)
         except Exception as error:  # the code of a peer may raise anything
-            raise EvaluationError(f"model {system.name!r} failed on clip {clip.name!r}: {error}") from error
+            raise EvaluationError(f"model {system.name!r} failed on clip {clip.name!r}: {one_line(error)}") from error
         scores, reasons = {}, {}
         for source, reference in zip(self.sources, clip.references):
             if source not in estimates:
