@@ -26,6 +26,10 @@ def embedded_models() -> list[str]:
     return sorted(config.parent.name for config in _FOLDER.glob("*/config.json"))
 
 
+class UnknownModelError(ValueError):
+    """Nothing has this name: no embedded model, no folder, and it cannot be one on the Hub."""
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Where a model is: its `name` as it was given, of which `kind` that is, and the `folder` with its files."""
@@ -141,7 +145,7 @@ def _find_here(name: str) -> ModelSource | None:
         return None
     similar = difflib.get_close_matches(name, embedded, n=1)
     hint = f" (did you mean {similar[0]}?)" if similar else ""
-    raise ValueError(
+    raise UnknownModelError(
         f"model {name!r}: no such model{hint}; give an embedded one ({', '.join(embedded)}), "
         "a folder (./my-model) or an id on the Hub (owner/name)"
     )

@@ -1,4 +1,4 @@
-"""Pictures and tables of the app, as HTML."""
+"""The pictures and tables of the app, as HTML."""
 
 import base64
 import html
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.figures import RANGE_DB, draw_spectrogram, spectrogram_levels
 
-RANGE_DB = 80  # of a spectrogram's colours
+
 _INK = "#808890"  # legible on white and on black
 
 
 def pictures_html(waveforms: dict[str, np.ndarray], sampling_rate: int) -> str:
     """Waveform and spectrogram of each signal (T,), side by side, all on one scale."""
-    levels = {name: _levels(waveform, sampling_rate) for name, waveform in waveforms.items()}
+    levels = {name: spectrogram_levels(waveform) for name, waveform in waveforms.items()}
     loudest = max(level.max() for level in levels.values())
     peak = max(np.abs(waveform).max() for waveform in waveforms.values())
     figures = []
@@ -31,19 +32,6 @@ def pictures_html(waveforms: dict[str, np.ndarray], sampling_rate: int) -> str:
     return f'<div class="pictures">{"".join(figures)}</div><p class="note">{note}</p>'
 
 
-def _levels(waveform: np.ndarray, sampling_rate: int, n_fft: int = 512, columns: int = 600) -> np.ndarray:
-    """Level in dB, (bins, frames): the louder of the frames that share one of about `columns` columns."""
-    padded = np.pad(waveform, (n_fft // 2, n_fft))
-    hop = max(n_fft // 4, 1)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-    window, group = np.hanning(n_fft).astype(np.float32), max(1, len(frames) // columns)
-    blocks = [
-        np.abs(np.fft.rfft(frames[start : start + group] * window)).max(axis=0)
-        for start in range(0, len(frames), group)
-    ]
-    return 20 * np.log10(np.array(blocks).T + 1e-6)
-
-
 def _picture(waveform: np.ndarray, level: np.ndarray, sampling_rate: int, peak: float, loudest: float) -> bytes:
     from matplotlib.figure import Figure
 
@@ -55,15 +43,7 @@ def _picture(waveform: np.ndarray, level: np.ndarray, sampling_rate: int, peak: 
     times = np.linspace(0, seconds, columns)
     top.fill_between(times, [p.min() for p in parts], [p.max() for p in parts], color="#f97316", linewidth=0.4)
     top.set_ylim(-1.05 * peak, 1.05 * peak)
-    bottom.imshow(
-        level,
-        origin="lower",
-        aspect="auto",
-        extent=(0, seconds, 0, sampling_rate / 2000),
-        vmin=loudest - RANGE_DB,
-        vmax=loudest,
-        cmap="magma",
-    )
+    draw_spectrogram(bottom, level, seconds, sampling_rate, loudest)
     bottom.set_xlabel("seconds", color=_INK)
     bottom.set_ylabel("kHz", color=_INK)
     for axis in (top, bottom):
@@ -77,24 +57,27 @@ def _picture(waveform: np.ndarray, level: np.ndarray, sampling_rate: int, peak: 
 
 
 def levels_html(levels: dict[str, float], changes: dict[str, float]) -> str:
-    """The table of levels in dBFS, and of each source's change against the input in dB."""
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{_number(level, 1, "silent")}</td>'
-        f"<td>{_number(changes[name], 1, 'silent', sign='+') if name in changes else '–'}</td></tr>"
+    """The table of levels in dBFS, and of the change of each source against the input in dB."""
+    rows = [
+        [name, _number(level, 1, "silent"), _number(changes[name], 1, "silent", "+") if name in changes else "–"]
         for name, level in levels.items()
-    )
-    head = '<th scope="col">sound</th><th scope="col">level (dBFS)</th><th scope="col">change (dB)</th>'
-    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    ]
+    return _table(["sound", "level (dBFS)", "change (dB)"], rows)
 
 
-def scores_html(scores: dict[str, tuple[float | None, float | None]], titles: dict[str, str]) -> str:
-    """The table of scores before and after, against the clean original."""
-    rows = "".join(
-        f'<tr><th scope="row">{titles[name]}</th><td>{_number(before, 2)}</td><td>{_number(after, 2)}</td></tr>'
-        for name, (before, after) in scores.items()
+def scores_html(scores: dict[str, tuple[float | None, float | None]]) -> str:
+    """The table of scores before and after separation, by the metric's heading."""
+    rows = [[heading, _number(before, 2), _number(after, 2)] for heading, (before, after) in scores.items()]
+    return _table(["against the clean speech", "before", "after"], rows)
+
+
+def _table(heading: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f'<th scope="col">{title}</th>' for title in heading)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, *cells in rows
     )
-    head = '<th scope="col">against the clean speech</th><th scope="col">before</th><th scope="col">after</th>'
-    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _number(value: float | None, digits: int, missing: str = "not defined", sign: str = "") -> str:
@@ -104,7 +87,7 @@ def _number(value: float | None, digits: int, missing: str = "not defined", sign
 
 
 def mixer_html(sources: dict[str, str]) -> str:
-    """The player that mixes the other sources back into the first, driven by `page.js`; source → cached path."""
+    """The player that mixes the other sources into the first. `sources`: name → served path; `page.js` drives it."""
     names = list(sources)
     first, others = html.escape(names[0]), html.escape(", ".join(names[1:]))
     data = html.escape(json.dumps(list(sources.values())), quote=True)
@@ -118,7 +101,7 @@ def mixer_html(sources: dict[str, str]) -> str:
 
 
 def about_html(space: str | None, model: str) -> str:
-    """How it works, and where to read on; `space` is `owner/name` on Hugging Face, where the model's owner is too."""
+    """The text `about.md`. In a Space, `owner/name`, it links to the code and to the same owner's model."""
     from markdown_it import MarkdownIt
 
     links = ""

@@ -15,29 +15,30 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from transformers.utils import logging
 
+from ..errors import one_line
 from ..loading import DEFAULT_MODEL, OFFERED_MODELS, load_model
 from . import drawing, sounds
+from .zero_gpu import gpu
 
 
 FOLDER = Path(__file__).parent
 RUNS_AT_ONCE = 1  # a separation uses all cores
-WAITING = 32  # requests that may wait; the next one is told to come back
-CACHE_SECONDS = 3600  # before a sound is deleted
+WAITING = 32  # requests that may wait; the next one is refused
+CACHE_SECONDS = 3600  # after which a sound is deleted
 _DIRECTORY = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:'\"]+[/\\])+")
 
 logger = logging.get_logger(__name__)
 
 
-def answering(handler: Callable) -> Callable:
-    """Tells the visitor what to do about a sound that cannot be used, and nothing of the server."""
+def with_clear_errors(handler: Callable) -> Callable:
+    """Wraps a handler: its errors tell the visitor what to do, and nothing about the server."""
 
     @functools.wraps(handler)
-    def answer(*args, **kwargs):
+    def wrapped(*args, **kwargs):
         try:
             return handler(*args, **kwargs)
         except ValueError as error:
-            message = " ".join(_DIRECTORY.sub("", str(error)).split())
-            raise gr.Error(message, duration=15, print_exception=False) from None
+            raise gr.Error(_DIRECTORY.sub("", one_line(error)), duration=15, print_exception=False) from None
         except Exception:
             logger.exception("a request failed")
             raise gr.Error("Something went wrong here, not in your sound. Try again", print_exception=False) from None
@@ -45,32 +46,23 @@ def answering(handler: Callable) -> Callable:
             sounds.release_memory()
             delete_broken_uploads()
 
-    return answer
+    return wrapped
 
 
 def delete_broken_uploads() -> None:
-    """Deletes parts of uploads that broke off a while ago: Gradio forgets them, and they would fill the disk."""
+    """Deletes old parts of uploads that broke off. Gradio forgets them, and they would fill the disk."""
     for path in Path(get_upload_folder()).glob("tmp*"):
         with contextlib.suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > CACHE_SECONDS:
                 path.unlink()
 
 
-def gpu(handler: Callable) -> Callable:
-    """On ZeroGPU, borrows a GPU for the handler; elsewhere the handler itself."""
-    try:
-        from spaces import GPU
-    except ImportError:  # there is no such package, or only a folder of that name
-        return handler
-    return GPU(duration=60)(handler)
-
-
 class Handlers:
-    """What the page's buttons and the API call.
+    """The functions that the buttons of the page and the API call.
 
     Args:
-        models (`dict`): name → model, those that are offered.
-        keep (`Callable`): path → path of a copy that Gradio serves, and deletes in time.
+        models (`dict`): name → model; visitors choose among them.
+        keep (`Callable`): path → path of a copy that Gradio serves, and deletes later.
     """
 
     def __init__(self, models: dict, keep: Callable[[str], str]):
@@ -81,12 +73,12 @@ class Handlers:
         if name not in self.models:
             raise ValueError(f"model {name!r}: choose one of {', '.join(self.models)}")
         model = self.models[name]
-        if "SPACES_ZERO_GPU" in os.environ:  # only inside a handler is there a GPU
+        if "SPACES_ZERO_GPU" in os.environ:  # there is a GPU only inside a handler
             model = model.to("cuda")
         return model
 
     def run(self, audio: str | None, model: str, progress: Callable) -> tuple[sounds.Separation, dict[str, str], str]:
-        """The separation, source → served path, and the served archive."""
+        """Returns the separation, source → served path, and the path of the served archive."""
         with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
             separation = sounds.separate_sound(self.model(model), audio, Path(folder), progress)
             files = {name: path for name, path in separation.files.items() if name != "input"}
@@ -94,7 +86,7 @@ class Handlers:
             return separation, {name: self.keep(str(path)) for name, path in files.items()}, self.keep(str(archive))
 
     def show_separation(self, audio, model, progress=gr.Progress()):  # noqa: B008
-        """For the page: players, mixer, table, pictures, downloads."""
+        """For the page: players, mixer, table, pictures and downloads."""
         separation, files, archive = self.run(audio, model, progress)
         extra = [None] * (self.most_sources - len(files))
         players = [gr.Audio(path, label=name.capitalize(), visible=True) for name, path in files.items()]
@@ -116,11 +108,11 @@ class Handlers:
 
         Args:
             audio: the sound, a file of up to 120 seconds and 50 MB in any usual format.
-            model: a name that /models gives.
+            model: a name that /models returns.
 
         Returns:
-            The files of the sources, wav of the input's rate and channels; and their names, levels in dBFS and
-            changes against the input in dB.
+            The files of the sources, as wav with the rate and channels of the input; and a report with their names,
+            their levels in dBFS and their changes against the input in dB.
         """
         separation, files, _ = self.run(audio, model, lambda *state: None)
         report = {
@@ -142,12 +134,12 @@ class Handlers:
 
         Args:
             clean: the speech, a file of up to 30 seconds.
-            noise_type: a name that /noise_types gives.
-            noise: the noise, a file, if noise_type is "your own file".
+            noise_type: a name that /noise_types returns.
+            noise: a file with the noise, if noise_type is "your own file".
             snr_db: signal-to-noise ratio in dB, -30 to 60.
 
         Returns:
-            The mixture: one channel at 16 kHz.
+            The mixture, with one channel at 16 kHz.
         """
         return self.mixture(clean, noise_type, noise, snr_db)[0]
 
@@ -163,27 +155,28 @@ class Handlers:
         foreground = next(iter(files.values()))
         progress(0.95, "scoring")
         scores = sounds.score(*pair, sounds.read_mono(foreground, sounds.MIX_RATE))
-        return gr.Column(visible=True), foreground, drawing.scores_html(scores, sounds.METRICS)
+        return gr.Column(visible=True), foreground, drawing.scores_html(scores)
 
     def list_models(self) -> list[dict]:
-        """The models that are offered, with the sampling rate that they work at and their sources."""
+        """Lists the models, with the sampling rates at which they work and their sources."""
         return [
             {"name": name, "sampling_rate": model.config.sampling_rate, "sources": list(model.config.sources)}
             for name, model in self.models.items()
         ]
 
     def list_noise_types(self) -> list[str]:
-        """The noises that /mix knows."""
+        """Lists the noises that /mix accepts."""
         return list(sounds.NOISE_TYPES)
 
 
 def build_app(models: dict | None = None) -> gr.Blocks:
-    """The app, to be launched by [`launch_app`]. Visitors choose among `models`, by name."""
+    """Builds the app, which [`launch_app`] launches. Visitors choose among `models`, a dict of name → model."""
     if models is None:
         models = {name: load_model(name, device="cpu") for name in OFFERED_MODELS}
     with gr.Blocks(title="Source separation", analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
         gr.Markdown(
-            "# Hear it without the noise\nA Wave-U-Net takes a recording apart: the voice in front, the noise behind."
+            "# Hear it without the noise\n"
+            "A Wave-U-Net separates a recording into the voice in front and the noise behind it."
         )
         keeper = gr.File(visible=False, file_count="multiple")
         handlers = Handlers(models, keeper.move_resource_to_block_cache)
@@ -203,7 +196,7 @@ def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
         with gr.Column(scale=3):
             audio = gr.Audio(label="Input", sources=["upload", "microphone"], type="filepath", elem_id="input")
             limits = f"up to {sounds.MAX_SECONDS} s, {sounds.MAX_MEGABYTES} MB and {sounds.MAX_CHANNELS} channels"
-            gr.Markdown(f"Any usual format, {limits}. One sound is worked on at a time.", elem_classes="note")
+            gr.Markdown(f"Any usual format, {limits}. Sounds are separated one at a time.", elem_classes="note")
         with gr.Column(scale=2):
             names = list(handlers.models)
             first = DEFAULT_MODEL if DEFAULT_MODEL in names else names[0]
@@ -227,7 +220,7 @@ def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
             downloads = [gr.DownloadButton(visible=False) for _ in range(handlers.most_sources)]
             archive = gr.DownloadButton("Download all (zip)")
     outputs = [results, mixer, *players, table, pictures, *downloads, archive]
-    work = gpu(answering(handlers.show_separation))
+    work = gpu(with_clear_errors(handlers.show_separation))
     for event in (button.click, examples.load_input_event.success):
         event(
             work,
@@ -266,39 +259,43 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
         foreground = gr.Audio(label="Foreground", interactive=False)
         table = gr.HTML()
         gr.Markdown(
-            "SI-SDR: how far the distortion lies below the speech. PESQ: heard quality, 1 to 4.6. STOI: "
+            "SI-SDR: how far the distortion lies below the speech. PESQ: perceived quality, 1 to 4.6. STOI: "
             "intelligibility, up to 1. For all of them, more is better.",
             elem_classes="note",
         )
     private = {"api_visibility": "private", "concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
     noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **private)
     mix.click(
-        answering(handlers.show_mixture),
+        with_clear_errors(handlers.show_mixture),
         [clean, noise_type, noise, snr],
         [mixture, pair, score, send, results],
         **private,
     )
-    score.click(gpu(answering(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private)
+    score.click(
+        gpu(with_clear_errors(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private
+    )
     send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **private)
     return {"clean": clean, "noise_type": noise_type, "noise": noise, "snr_db": snr}
 
 
 def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) -> None:
-    """The endpoints that others call; the page's own events are private."""
+    """Adds the endpoints for other programs. The events of the page itself are private."""
     work = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
     trigger, report = gr.Button(visible=False), gr.JSON(visible=False, label="report")
-    trigger.click(gpu(answering(handlers.separate)), [audio, model], [files, report], api_name="separate", **work)
+    trigger.click(
+        gpu(with_clear_errors(handlers.separate)), [audio, model], [files, report], api_name="separate", **work
+    )
     mixed = gr.Audio(visible=False, label="mixture")
-    trigger.click(answering(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
+    trigger.click(with_clear_errors(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
     gr.api(handlers.list_models, api_name="models")
     gr.api(handlers.list_noise_types, api_name="noise_types")
 
 
 def launch_app(app: gr.Blocks, **options):
-    """Launches it with its looks, its queue, its limits and its MCP server; `options` as for `Blocks.launch`."""
+    """Launches the app with its theme, queue, limits and MCP server; `options` as for `Blocks.launch`."""
     gc.collect()
-    gc.freeze()  # what all libraries hold is not looked through after every request
-    fonts = {"font": ["ui-sans-serif", "system-ui"], "font_mono": ["ui-monospace"]}  # local ones: no network is needed
+    gc.freeze()  # the collection after each request skips the objects of the libraries
+    fonts = {"font": ["ui-sans-serif", "system-ui"], "font_mono": ["ui-monospace"]}  # local fonts need no network
     return app.queue(max_size=WAITING, default_concurrency_limit=RUNS_AT_ONCE).launch(
         theme=gr.themes.Soft(primary_hue="orange", **fonts),
         css_paths=FOLDER / "page.css",
@@ -309,6 +306,6 @@ def launch_app(app: gr.Blocks, **options):
         mcp_server=True,
         ssr_mode=False,
         state_session_capacity=100,
-        max_threads=4,  # few can work at once
+        max_threads=4,  # one request runs at a time
         **options,
     )

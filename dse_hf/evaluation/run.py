@@ -1,4 +1,4 @@
-"""Measures systems on a dataset: scores of every clip, kept in a file from which an interrupted run goes on."""
+"""Scores systems on a dataset. The scores are kept in a file, with which an interrupted run continues."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -26,27 +26,27 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     r"""
-    Scores every system on every clip and writes `results.json`, which a later run goes on from.
+    Scores every system on every clip and writes `results.json`. A later run continues with that file.
 
         >>> systems = [load_system("input"), load_system("waveunet-speech-16khz")]
         >>> results = evaluate(systems, lambda: evaluation_clips(arguments, "test"), "evaluation")
         >>> results["models"]["waveunet-speech-16khz"]["mean"]["si_sdr_improvement"]
 
-    Scores that are there already are not computed again, if they are of the same version of the system. Those of
-    other systems in the file stay, and belong to the results.
+    Scores in the file are not computed again if they are of the same version of the system. The scores of other
+    systems in the file stay, and are part of the results.
 
     Args:
         systems (`list[System]`): see [`load_system`].
-        clips (`Callable`): gives the [`Clip`]s from the first one on, the same ones whenever it is called. Of
-            their attributes `snr`, `kind` and `speaker` are recorded, and of their names the last folder and file.
-        output_dir (`str` or `os.PathLike`): made if needed.
-        sampling_rate (`int`, *optional*, defaults to 16000): of the clips, in Hz; scores are taken at it.
+        clips (`Callable`): a function that gives the [`Clip`]s, the same ones at every call. The results record
+            their attributes `snr`, `kind` and `speaker`, and the last two parts of their names: folder and file.
+        output_dir (`str` or `os.PathLike`): folder of the results; it is made if needed.
+        sampling_rate (`int`, *optional*, defaults to 16000): sampling rate of the clips and of the scores, in Hz.
         sources (`list[str]`, *optional*): names of the K references; by default [`common_sources`] of the systems.
-            PESQ, STOI, ESTOI and DNSMOS are taken of the first one, which is speech.
-        description (`dict`, *optional*): of the dataset, for the results; JSON.
-        jobs (`int`, *optional*, defaults to 1): processes. Torch's threads are divided among them.
-        progress (`Callable`, *optional*): called with the number of scored clips and their number in all, each
-            counted once per system.
+            The first one is speech: metrics that are for speech only are taken of it alone.
+        description (`dict`, *optional*): facts about the dataset, for the results; as in JSON.
+        jobs (`int`, *optional*, defaults to 1): number of processes. PyTorch's threads are divided among them.
+        progress (`Callable`, *optional*): called with the number of scores so far and the number of all scores; a
+            score is that of one clip by one system.
 
     Returns:
         `dict`: what `results.json` has: `models` (name → `mean`, `median`, `interval`, `not_scored`, `groups`,
@@ -54,9 +54,9 @@ def evaluate(
 
     Raises:
         EvaluationError: a system failed on a clip.
-        ValueError: two systems of one name, or one without the sources; no clips, or of other shapes; the file has
-            scores on other clips.
-        KeyboardInterrupt: as ever; what is scored is in the file.
+        ValueError: two systems have one name, or one cannot give the sources; there are no clips, or their shapes do
+            not fit; the file has scores of other clips.
+        KeyboardInterrupt: the user interrupted. The scores so far are in the file.
     """
     if jobs < 1:
         raise ValueError(f"jobs={jobs}: must be at least 1")
@@ -68,13 +68,14 @@ def evaluate(
     for system in systems:
         system.check_sources(sources)
     metrics = available_metrics(sampling_rate)
-    dataset = {**(description or {}), **_describe(distinct(clips()), sampling_rate, sources)}
+    dataset = {**(description or {}), **_describe(with_unique_names(clips()), sampling_rate, sources)}
     store = ResultsFile(Path(output_dir) / RESULTS, dataset, metrics)
     missing = store.prepare(systems)
-    done, total = len(systems) * dataset["clips"] - sum(map(len, missing.values())), len(systems) * dataset["clips"]
+    total = len(systems) * dataset["clips"]
+    done = total - sum(map(len, missing.values()))
     tasks = (
         (system, clip)
-        for clip in (distinct(clips()) if any(missing.values()) else ())
+        for clip in (with_unique_names(clips()) if any(missing.values()) else ())
         for system in systems
         if clip.name in missing[system.name]
     )
@@ -87,22 +88,22 @@ def evaluate(
                 progress(done, total)
     finally:
         store.save()
-    return store.complete()
+    return store.finish()
 
 
 def common_sources(systems: list[System]) -> list[str]:
-    """Names of the sources of the first model among them; foreground and background, if there is none."""
+    """The sources of the first model among the systems; foreground and background if there is no model."""
     models = [system.model for system in systems if isinstance(system, SeparationModel)]
     return list(models[0].config.sources) if models else ["foreground", "background"]
 
 
 def common_channels(systems: list[System]) -> int:
-    """Channels that the models among them separate together: the most of any; 1, if there is none."""
+    """The largest number of channels that a model among the systems separates together; 1 if there is no model."""
     return max((system.model.config.channels for system in systems if isinstance(system, SeparationModel)), default=1)
 
 
-def distinct(clips: Iterable[Clip]) -> Iterator[Clip]:
-    """The clips by file and last folder, numbered where a name comes again: `test/a.wav`, `test/a.wav #2`."""
+def with_unique_names(clips: Iterable[Clip]) -> Iterator[Clip]:
+    """Names the clips by last folder and file. A repeated name gets a number: `test/a.wav`, `test/a.wav #2`."""
     names = set()
     for clip in clips:
         stem = "/".join(PurePath(clip.name).parts[-2:])
@@ -115,7 +116,7 @@ def distinct(clips: Iterable[Clip]) -> Iterator[Clip]:
 
 
 def fingerprint(clip: Clip) -> str:
-    """Hash of a clip's audio, to the bit."""
+    """A hash of a clip's samples."""
     digest = hashlib.sha256()
     for samples in (clip.mixture, clip.references):
         digest.update(f"{samples.shape}".encode())
@@ -124,7 +125,7 @@ def fingerprint(clip: Clip) -> str:
 
 
 def _describe(clips: Iterable[Clip], sampling_rate: int, sources: list[str]) -> dict:
-    """What the clips are: number, length, names and a fingerprint of them all."""
+    """Number, length, names and fingerprint of the clips."""
     digest, names, samples = hashlib.sha256(f"{sampling_rate} {sources}".encode()), [], 0
     for clip in clips:
         shape = (len(sources), *clip.mixture.shape)

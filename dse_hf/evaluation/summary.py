@@ -1,27 +1,27 @@
-"""Scores of clips → what they come to: mean, median and a bootstrap interval, in all and per group of clips."""
+"""Scores of clips → their mean, median and bootstrap interval, over all clips and over groups of them."""
 
 from collections import Counter
 
 import numpy as np
 
 
-GROUPED_BY = ("snr", "kind")  # attributes of a clip
+GROUPED_BY = ("snr", "kind")  # attributes of clips
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 
 def summarize(records: list[dict], sources: list[str]) -> dict:
     r"""
-    What the scores of one system come to. Scores that could not be given are left out, and counted.
+    Summarizes the scores of one system. Missing scores are left out and counted.
 
     Args:
-        records (`list[dict]`): of every clip, with `attributes`, `scores` and `not_scored`.
-        sources (`list[str]`): the first one's scores are the system's; the others' are given beside them.
+        records (`list[dict]`): one record for each clip, with `attributes`, `scores` and `not_scored`.
+        sources (`list[str]`): the sources. The scores of the first one are the system's.
 
     Returns:
-        `dict`: `count` of clips; `mean`, `median` and `interval` (of the mean; low and high end) by metric;
-        `not_scored`: metric → reason → number of clips; `groups`: the same again for each SNR and each kind of
-        noise; `other_sources`: the same for each of them, as far as the system gives it.
+        `dict`: `count` of clips; `mean`, `median` and `interval` (low and high end, of the mean) by metric;
+        `not_scored`: metric → reason → number of clips; `groups`: the same for each SNR and each kind of noise;
+        `other_sources`: the same for each other source that the system gives.
     """
     groups = {}
     for attribute in GROUPED_BY:
@@ -33,7 +33,7 @@ def summarize(records: list[dict], sources: list[str]) -> dict:
 
 
 def group_by(records: list[dict], attribute: str) -> dict[str, list[dict]]:
-    """The clips of each value of an attribute, in the order of the values; without those that have none."""
+    """Value of an attribute → its clips, in the order of the values. Clips without the attribute are left out."""
     values = {record["attributes"].get(attribute) for record in records} - {None}
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     return {
@@ -43,8 +43,13 @@ def group_by(records: list[dict], attribute: str) -> dict[str, list[dict]]:
 
 
 def label(value) -> str:
-    """An attribute's value, as the results have it: `"5"` of 5.0."""
+    """An attribute's value as text, as the results have it: `"5"` for 5.0."""
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def first_source_scores(record: dict) -> dict[str, float | None]:
+    """Metric → score of a clip's first source."""
+    return next(iter(record["scores"].values()))
 
 
 def _statistics(records: list[dict], source: str) -> dict:
@@ -63,7 +68,7 @@ def _statistics(records: list[dict], source: str) -> dict:
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of values (N,), N ≥ 1, the same one every time."""
+    """Percentile bootstrap interval of the mean of values (N,), N ≥ 1. Equal values give an equal interval."""
     draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(values[draws].mean(axis=1), (tail, 100 - tail))

@@ -1,4 +1,4 @@
-"""What is evaluated: our models, the unprocessed input, and what a user would pick instead of them."""
+"""The systems that an evaluation measures: our models, the unprocessed input, and other projects' denoisers."""
 
 import hashlib
 import importlib.metadata
@@ -9,58 +9,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import resample
-from .peers import PEERS
+from .peers import INPUT, PEERS, PeerAdapter, known_systems
 
 
-INPUT = "input"
+_NOT_THE_MODEL = {"_name_or_path", "transformers_version", "auto_map"}  # fields of a config
 
 
 @dataclass
 class System:
     r"""
-    Something that separates. Subclasses have `separate`; they can be pickled, for other processes.
+    Something that separates a mixture. Subclasses implement `separate`, and can be pickled for other processes.
 
     Args:
-        name (`str`): as the user gave it, and as the results have it.
-        version (`str`): of its weights or its code: scores of another version are not its scores.
+        name (`str`): the name that the user gave, which the results have too.
+        version (`str`): identifies the weights or the code. Scores of another version are computed again.
     """
 
     name: str
     version: str
 
     def separate(self, mixture: NDArray, sampling_rate: int, sources: list[str]) -> dict[str, NDArray]:
-        """Estimates (C, T) of the sources that it gives of a `mixture` (C, T), float32; others are left out."""
+        """Separates a `mixture` (C, T), float32. Returns source → estimate (C, T), without sources it cannot give."""
         raise NotImplementedError(f"{type(self).__name__} has no separate")
 
     def check_sources(self, sources: list[str]) -> None:
-        """Raises a `ValueError` if it cannot give these sources."""
+        """
+        Raises:
+            ValueError: the system cannot give these sources.
+        """
 
 
 def load_system(name: str, device: str = "auto") -> System:
     r"""
     Args:
-        name (`str`): `"input"`, one of [`PEERS`], or what [`load_model`] takes. A folder of such a name is `./input`.
-        device (`str`, *optional*, defaults to `"auto"`): of a model; the others compute on the CPU.
+        name (`str`): a name that [`known_systems`] lists, or a model, as for [`load_model`]. A folder that is called
+            `input` is `./input`.
+        device (`str`, *optional*, defaults to `"auto"`): the device of a model; other systems run on the CPU.
 
     Raises:
-        ValueError: there is no such model, or the peer's package is not installed.
+        ValueError: there is no such system, or the package of a peer is not installed.
     """
+    from ..loading import UnknownModelError, load_model
+
     if name == INPUT:
         return UnprocessedInput(name, "1")
     if name in PEERS:
+        peer = PEERS[name]
         try:
-            return Peer(name, f"{PEERS[name].package} {importlib.metadata.version(PEERS[name].package)}")
+            return Peer(name, f"{peer.package} {importlib.metadata.version(peer.package)}", peer)
         except importlib.metadata.PackageNotFoundError as error:
-            reason = f"needs the package {PEERS[name].package}; run: {PEERS[name].install}"
-            raise ValueError(f"model {name!r}: {reason}") from error
-    from ..loading import load_model
-
-    model = load_model(name, device)
+            raise ValueError(f"model {name!r}: needs the package {peer.package}; run: {peer.install}") from error
+    try:
+        model = load_model(name, device)
+    except UnknownModelError as error:
+        raise ValueError(f"{error}, or one of {', '.join(known_systems())}") from error
     return SeparationModel(name, _version_of(model), model)
 
 
 class UnprocessedInput(System):
-    """Gives the mixture for every source: what any separation has to be better than."""
+    """Gives the mixture itself for every source. A useful system scores higher."""
 
     def separate(self, mixture, sampling_rate, sources):
         return dict.fromkeys(sources, mixture)
@@ -68,7 +75,7 @@ class UnprocessedInput(System):
 
 @dataclass
 class SeparationModel(System):
-    """A model of ours, at its own sampling rate; `model` has [`SeparationMixin`]."""
+    """A model of ours, which runs at its own sampling rate. `model` has [`SeparationMixin`]."""
 
     model: object
 
@@ -102,17 +109,19 @@ class SeparationModel(System):
         return {name: estimate.float().cpu().numpy() for name, estimate in estimates.items()}
 
 
+@dataclass
 class Peer(System):
-    """Another project's denoiser, from [`PEERS`]: it gives the first source, and the rest as the second of two."""
+    """Another project's denoiser. It gives the first source, and if there are two, the rest as the second."""
+
+    peer: PeerAdapter
 
     def separate(self, mixture, sampling_rate, sources):
-        peer = PEERS[self.name]
-        rate = peer.sampling_rate or sampling_rate
+        rate, delay = self.peer.sampling_rate or sampling_rate, self.peer.delay
         channels = []
         for channel in resample(mixture.T, sampling_rate, rate).T:
-            # Its output comes late by `delay` samples: as many more go in, and the first ones out are dropped.
-            delayed = peer.denoise(np.pad(channel, (0, peer.delay)), rate)
-            channels.append(delayed[peer.delay : peer.delay + len(channel)])
+            # The output lags: `delay` zeros follow the input, and as many samples of the output are dropped first.
+            delayed = self.peer.denoise(np.pad(channel, (0, delay)), rate)
+            channels.append(delayed[delay : delay + len(channel)])
         foreground = resample(np.stack(channels, axis=1), rate, sampling_rate, mixture.shape[-1]).T
         estimates = {sources[0]: foreground}
         if len(sources) == 2:
@@ -121,7 +130,7 @@ class Peer(System):
 
 
 def _version_of(model) -> str:
-    """A hash of a model's weights and of what its config says of it."""
+    """A hash of a model's weights and of its config, without the fields that do not describe the network."""
     import torch
 
     digest = hashlib.sha256()
@@ -131,6 +140,3 @@ def _version_of(model) -> str:
     fields = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_THE_MODEL}
     digest.update(json.dumps(fields, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
-
-
-_NOT_THE_MODEL = {"_name_or_path", "transformers_version", "auto_map"}

@@ -1,42 +1,38 @@
 """Results of an evaluation → tables in Markdown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from .summary import bootstrap_interval
+from .metrics import METRICS
+from .summary import bootstrap_interval, first_source_scores
 
 
-COLUMNS = {  # metric → title, digits
-    "si_sdr": ("SI-SDR (dB)", 1),
-    "si_sdr_improvement": ("improvement (dB)", 1),
-    "sdr": ("SDR (dB)", 1),
-    "pesq": ("PESQ", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-    "dnsmos": ("DNSMOS", 2),
-}
 GROUP_TITLES = {"snr": "input SNR", "kind": "noise"}
 
 
 def report_markdown(results: dict) -> str:
-    """All tables of the results, each under a line that says what it is."""
+    """All tables of the results. A line above each table says what it shows."""
     dataset, speech = results["dataset"], results["dataset"]["sources"][0]
-    title = f"{dataset.get('name', 'dataset')}, {dataset['clips']} clips, {dataset['seconds'] / 60:.1f} minutes"
+    entries = finished_systems(results)
     parts = [
-        f"# {title}",
+        f"# {describe_dataset(results)}",
         f"Scores of the {speech}, mean and its 95 % bootstrap interval:",
         markdown_table(results, statistic="interval"),
         "Median:",
         markdown_table(results, statistic="median"),
-        *_differences(results),
     ]
-    entries = complete(results).values()
+    if len(entries) > 1:
+        parts += [
+            f"How far {list(entries)[-1]} is ahead of the others (less than 0: behind), clip by clip, mean and its "
+            "95 % bootstrap interval:",
+            difference_table(results),
+        ]
     for attribute, heading in GROUP_TITLES.items():
-        if any(attribute in entry["groups"] for entry in entries):
+        if any(attribute in entry["groups"] for entry in entries.values()):
             parts += [f"Mean by {heading}:", markdown_table(results, by=attribute)]
     for source in dataset["sources"][1:]:
-        if any(source in entry["other_sources"] for entry in entries):
+        if any(source in entry["other_sources"] for entry in entries.values()):
             parts += [f"Scores of the {source}, mean:", markdown_table(results, source=source)]
     parts.append(not_scored(results))
     versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
@@ -47,118 +43,117 @@ def report_markdown(results: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def dataset_name(results: dict) -> str:
+    return str(results["dataset"].get("name", "dataset"))
+
+
+def describe_dataset(results: dict) -> str:
+    """Name, number of clips and length of the dataset."""
+    dataset = results["dataset"]
+    return f"{dataset_name(results)}, {dataset['clips']} clips, {dataset['seconds'] / 60:.1f} minutes"
+
+
+def finished_systems(results: dict) -> dict[str, dict]:
+    """The systems that have scores of all clips. An interrupted run leaves others unfinished."""
+    return {name: entry for name, entry in results["models"].items() if "mean" in entry}
+
+
 def markdown_table(results: dict, by: str | None = None, statistic: str = "mean", source: str | None = None) -> str:
     r"""
     Args:
-        results (`dict`): as [`evaluate`] gives them; systems that are not complete are left out.
-        by (`str`, *optional*): `"snr"` or `"kind"`: rows for each group of clips, and at last for all.
+        results (`dict`): as [`evaluate`] gives them. Unfinished systems are left out.
+        by (`str`, *optional*): `"snr"` or `"kind"`: rows for each group of clips, and then for all clips.
         statistic (`str`, *optional*, defaults to `"mean"`): `"mean"`, `"median"`, or `"interval"`: the mean with
             its interval.
-        source (`str`, *optional*): whose scores; by default the first one's.
+        source (`str`, *optional*): the source whose scores are shown; by default the first one.
 
     Returns:
-        `str`: the table in Markdown, a row for each system.
+        `str`: the table in Markdown, with a row for each system.
     """
-    entries = complete(results)
+    entries = finished_systems(results)
     if source is not None:
         entries = {name: x["other_sources"][source] for name, x in entries.items() if source in x["other_sources"]}
-    metrics = [metric for metric in COLUMNS if any(metric in entry["mean"] for entry in entries.values())]
-    titles = _titles(results, metrics)
-    heading = ["", *titles] if by is None else [GROUP_TITLES[by], "", *titles]
-    lines = [f"| {' | '.join(heading)} |".replace("|  |", "| |"), "|" + "---|" * len(heading)]
-    for group, members in _rows_of(entries, by):
-        for number, (name, statistics) in enumerate(members.items()):
-            cells = [name, *(_cell(statistics, statistic, metric) for metric in metrics)]
-            if by is not None:
-                cells.insert(0, group if number == 0 else "")
-            lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
-    return "\n".join(lines)
+    metrics = [metric for metric in METRICS if any(metric in entry["mean"] for entry in entries.values())]
+    rows = []
+    for group, members in _groups(entries, by):
+        for name, statistics in members.items():
+            rows.append([group, name, *(_cell(statistics, statistic, metric) for metric in metrics)])
+            group = ""  # only in the first of its rows
+    heading = [GROUP_TITLES.get(by, ""), "", *_headings(results, metrics)]
+    return format_table(*(row if by else row[1:] for row in (heading, *rows)))
 
 
-def _titles(results: dict, metrics: list[str]) -> list[str]:
-    band = "-WB" if results["dataset"]["sampling_rate"] == 16000 else "-NB"
-    return [COLUMNS[metric][0] + (band if metric == "pesq" else "") for metric in metrics]
+def format_table(heading: list[str], *rows: list[str]) -> str:
+    """A table in Markdown."""
+    lines = [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (heading, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(heading), *lines[1:]])
 
 
-def _rows_of(entries: dict, by: str | None) -> Iterator[tuple[str, dict]]:
-    """Yields (group, system → statistics)."""
+def round_score(metric: str, value: float, extra_digits: int = 0, sign: str = "") -> str:
+    """The score with the metric's number of digits, never as -0; `sign="+"` writes a sign always."""
+    digits = METRICS[metric].digits + extra_digits
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+
+
+def _headings(results: dict, metrics: Iterable[str]) -> list[str]:
+    return [METRICS[metric].heading(results["dataset"]["sampling_rate"]) for metric in metrics]
+
+
+def _groups(entries: dict, by: str | None) -> Iterator[tuple[str, dict]]:
+    """Yields the title of each group of clips, and system → statistics."""
     if by is not None:
-        keys = dict.fromkeys(key for entry in entries.values() for key in entry["groups"].get(by, ()))
-        for key in keys:
+        for key in dict.fromkeys(key for entry in entries.values() for key in entry["groups"].get(by, ())):
             title = f"{key} dB" if by == "snr" else key
             yield title, {name: x["groups"][by][key] for name, x in entries.items() if key in x["groups"].get(by, ())}
     yield "all", entries
 
 
 def _cell(statistics: dict, statistic: str, metric: str) -> str:
-    digits = COLUMNS[metric][1]
     value = statistics["mean" if statistic == "interval" else statistic].get(metric)
     if value is None:
         return "–"
     if statistic == "interval":
-        low, high = statistics["interval"][metric]
-        return f"{_rounded(value, digits)} [{_rounded(low, digits)}, {_rounded(high, digits)}]"
-    return _rounded(value, digits)
-
-
-def _rounded(value: float, digits: int, sign: str = "") -> str:
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # no -0.0
-
-
-def _differences(results: dict) -> list[str]:
-    entries = complete(results)
-    if len(entries) < 2:
-        return []
-    intro = "is ahead of the others (less than 0: behind), clip by clip, mean and its 95 % bootstrap interval:"
-    return [f"How far {list(entries)[-1]} {intro}", difference_table(results)]
+        low, high = (round_score(metric, end) for end in statistics["interval"][metric])
+        return f"{round_score(metric, value)} [{low}, {high}]"
+    return round_score(metric, value)
 
 
 def difference_table(results: dict) -> str:
     """
-    How far the last system is ahead of each other one, in Markdown: the mean over the clips of the differences, which
-    vary less than the scores do, and its 95 % bootstrap interval. Clips without a score of either are left out.
+    How far the last system is ahead of each other system, in Markdown: the mean of the differences clip by clip, which
+    vary less than the scores do, with its 95 % bootstrap interval. Clips without a score of both are left out.
 
     Args:
-        results (`dict`): as [`evaluate`] gives them, with at least two systems that are complete.
+        results (`dict`): as [`evaluate`] gives them, with at least two finished systems.
     """
-    *others, (_, last) = complete(results).items()
-    metrics = [name for name in COLUMNS if name in last["mean"] and name != "si_sdr_improvement"]  # as SI-SDR
-    lines = [f"| ahead of | {' | '.join(_titles(results, metrics))} |", "|" + "---|" * (1 + len(metrics))]
-    for name, entry in others:
-        cells = (_difference(entry, last, metric) for metric in metrics)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    *others, (_, last) = finished_systems(results).items()
+    metrics = [name for name in METRICS if name in last["mean"] and name != "si_sdr_improvement"]  # same as SI-SDR's
+    rows = [[name, *(_difference(entry, last, metric) for metric in metrics)] for name, entry in others]
+    return format_table(["ahead of", *_headings(results, metrics)], *rows)
 
 
 def _difference(entry: dict, last: dict, metric: str) -> str:
-    scores = [
-        {record["name"]: next(iter(record["scores"].values())).get(metric) for record in x["clips"]}
-        for x in (entry, last)
-    ]
-    pairs = [(theirs, scores[1].get(clip)) for clip, theirs in scores[0].items()]
-    differences = np.array([ours - theirs for theirs, ours in pairs if theirs is not None and ours is not None])
-    if not len(differences):
+    theirs, ours = (
+        {record["name"]: first_source_scores(record).get(metric) for record in x["clips"]} for x in (entry, last)
+    )
+    both = [clip for clip, score in theirs.items() if score is not None and ours.get(clip) is not None]
+    if not both:
         return "–"
-    digits = COLUMNS[metric][1] + 1
-    mean, low, high = (_rounded(float(x), digits, "+") for x in (differences.mean(), *bootstrap_interval(differences)))
+    ahead = np.array([ours[clip] - theirs[clip] for clip in both]) * (1 if METRICS[metric].more_is_better else -1)
+    mean, low, high = (
+        round_score(metric, float(x), extra_digits=1, sign="+") for x in (ahead.mean(), *bootstrap_interval(ahead))
+    )
     return f"{mean} [{low}, {high}]"
 
 
 def not_scored(results: dict) -> str:
-    """One line for every score that is missing in the means, with the reasons; empty if there is none."""
+    """A line for every system, source and metric that lack scores, with the reasons; empty if nothing is missing."""
     lines = []
-    for name, entry in complete(results).items():
+    for name, entry in finished_systems(results).items():
         sources = {results["dataset"]["sources"][0]: entry, **entry["other_sources"]}
         for source, statistics in sources.items():
             for metric, reasons in statistics["not_scored"].items():
                 counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-                title = COLUMNS[metric][0].removesuffix(" (dB)")
-                lines.append(
-                    f"- {name}, {title} of the {source}: {sum(reasons.values())} of {statistics['count']} ({counts})"
-                )
+                missing = f"{sum(reasons.values())} of {statistics['count']} ({counts})"
+                lines.append(f"- {name}, {METRICS[metric].title} of the {source}: {missing}")
     return "Clips without a score, left out of the statistics:\n" + "\n".join(lines) if lines else ""
-
-
-def complete(results: dict) -> dict[str, dict]:
-    """Systems that have scores of all clips; of others an interrupted run is to be finished."""
-    return {name: entry for name, entry in results["models"].items() if "mean" in entry}

@@ -1,4 +1,4 @@
-"""Scores of clips, taken in this process or in others."""
+"""Scores clips in this process or in several."""
 
 import contextlib
 import math
@@ -9,37 +9,40 @@ from dataclasses import dataclass
 from multiprocessing import connection
 
 from ..data import Clip
-from .metrics import score_signal
+from ..errors import one_line
+from .metrics import METRICS, score_signal
 from .processes import scoring_context
 from .systems import System
 
 
-SPEECH_METRICS = {"pesq", "stoi", "estoi", "dnsmos"}  # of the first source only
-
-
 class EvaluationError(ValueError):
-    """A system failed on a clip. What was scored before is kept."""
+    """A system failed on a clip. Earlier scores are kept."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is scored: the rate of the clips in Hz, the names of their sources, and the metrics."""
+    """How clips are scored: their sampling rate in Hz, the names of their sources, and the names of the metrics."""
 
     sampling_rate: int
     sources: list[str]
     metrics: list[str]
 
     def __call__(self, system: System, clip: Clip) -> dict:
-        """The record of a system on a clip: `name`, `attributes`, and `scores` and `not_scored` by source."""
+        """Scores a system on a clip. Returns `name` and `attributes` of the clip, `scores` and `not_scored` by source.
+
+        Raises:
+            EvaluationError: the system failed.
+        """
         try:
             estimates = system.separate(clip.mixture, self.sampling_rate, self.sources)
-        except Exception as error:  # of any kind: peers are others' code
-            raise EvaluationError(f"model {system.name!r} failed on clip {clip.name!r}: {error}") from error
+        except Exception as error:  # the code of a peer may raise anything
+            raise EvaluationError(f"model {system.name!r} failed on clip {clip.name!r}: {one_line(error)}") from error
         scores, reasons = {}, {}
         for source, reference in zip(self.sources, clip.references):
             if source not in estimates:
                 continue
-            wanted = [name for name in self.metrics if source == self.sources[0] or name not in SPEECH_METRICS]
+            is_speech = source == self.sources[0]
+            wanted = [name for name in self.metrics if is_speech or not METRICS[name].speech_only]
             values, why = score_signal(estimates[source], reference, clip.mixture, self.sampling_rate, wanted)
             scores[source] = {name: value if value is None else round(value, 4) for name, value in values.items()}
             if why:
@@ -48,18 +51,18 @@ class Scoring:
 
 
 def recorded_attributes(clip: Clip) -> dict:
-    """What the results have of a clip's attributes: a dataset may have any columns."""
+    """The attributes of a clip that the results record. A dataset may have any columns."""
     known = {name: clip.attributes[name] for name in ("kind", "speaker") if name in clip.attributes}
     known = {name: value for name, value in known.items() if isinstance(value, (str, int))}
     with contextlib.suppress(TypeError, ValueError):
-        snr = float(clip.attributes.get("snr"))  # a CSV file has text only
+        snr = float(clip.attributes.get("snr"))  # text in a CSV file
         if math.isfinite(snr):
             known["snr"] = snr
     return known
 
 
 def score_all(tasks: Iterator, systems: list[System], scoring: Scoring, jobs: int) -> Iterator[tuple[str, dict]]:
-    """Yields the name of the system and the record of every task (system, clip), in any order.
+    """Scores tasks (system, clip) in `jobs` processes. Yields name of the system and record of each, in any order.
 
     Raises:
         EvaluationError: a system failed on a clip, or a process was killed.
@@ -75,7 +78,7 @@ def score_all(tasks: Iterator, systems: list[System], scoring: Scoring, jobs: in
     try:
         idle, busy = list(workers), {}
         for system, clip in tasks:
-            if not idle:  # clips wait where they are made, not in memory
+            if not idle:  # otherwise clips would pile up in memory
                 yield from _finished(busy, idle)
             worker = idle.pop()
             worker.send((system.name, clip))
@@ -88,7 +91,7 @@ def score_all(tasks: Iterator, systems: list[System], scoring: Scoring, jobs: in
 
 
 def _finished(busy: dict, idle: list) -> Iterator[tuple[str, dict]]:
-    """Yields what at least one of the busy workers has done; they are idle then."""
+    """Waits for at least one busy worker. Yields the results of those that finished, and makes them idle."""
     for ready in connection.wait(busy):
         worker = busy.pop(ready)
         idle.append(worker)
@@ -127,13 +130,13 @@ class _Worker:
 
     @staticmethod
     def _killed() -> EvaluationError:
-        return EvaluationError("a process that scores was killed, perhaps for its memory; give fewer --jobs")
+        return EvaluationError("a scoring process was killed, perhaps for lack of memory; give fewer --jobs")
 
 
 def _work(tasks: connection.Connection, work: bytes, threads: int) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
     torch.set_num_threads(threads)
     systems, scoring = pickle.loads(work)
     by_name = {system.name: system for system in systems}

@@ -1,4 +1,4 @@
-"""What must hold before anything is sent to the Hub."""
+"""Checks that a model or a Space must pass before it is sent to the Hub."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 SIGNAL_SECONDS = 1.0
-# Of what is reloaded, to what was saved: the same code on the same machine.
+# Largest difference between the output of the saved and of the reloaded model, by dtype.
 TOLERANCE = {"torch.float32": 1e-5, "torch.bfloat16": 1e-2, "torch.float16": 1e-2}
 
-# Runs where dse_hf cannot be imported: reads the staged folder alone, and writes what the model makes of a signal.
+# Runs in a process that cannot import dse_hf: loads the staged folder alone, separates a signal, writes the sources.
 _RELOAD = """
 import sys
 sys.modules["dse_hf"] = None
@@ -32,24 +32,12 @@ save_file({{**{{k: v.float().contiguous() for k, v in sources.items()}}, **piped
 """
 
 
-def check_weights(model, folder) -> None:
-    """
-    Raises:
-        ValueError: a weight is not finite, or there are none.
-    """
-    import torch
-
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{folder}: {name} holds NaN or infinity; use a checkpoint from before that")
-
-
 def check_reload(model, staged: Path) -> None:
     """
-    Reloads a saved model in a process without dse_hf, and compares what both make of a signal.
+    Reloads a saved model in a process without dse_hf, and compares the outputs of both for one signal.
 
     Raises:
-        ValueError: it does not load there, or gives other samples.
+        ValueError: the model does not load there, or its output differs.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -64,8 +52,9 @@ def check_reload(model, staged: Path) -> None:
         code = _RELOAD.format(threads=torch.get_num_threads())
         done = subprocess.run(
             [sys.executable, "-c", code, str(staged.resolve()), str(signal), str(output)],
-            cwd=temporary,  # where no dse_hf lies about
-            env=_offline_environment(temporary),
+            cwd=temporary,  # a folder without dse_hf
+            # Without network, and with its own cache of code, so that no older copy is used.
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": temporary, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
         )
@@ -79,18 +68,13 @@ def check_reload(model, staged: Path) -> None:
             raise ValueError(f"{staged.name}: reloaded, its {name} differs by {error:.1e}; this is a defect of dse-hf")
 
 
-def _offline_environment(temporary: str) -> dict[str, str]:
-    """Without network, and with a place of its own for the code, so that nothing older is used instead."""
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": temporary, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
 def check_space(folder: Path) -> str:
     """
     Returns:
-        `str`: the Space's SDK.
+        `str`: the SDK of the Space.
 
     Raises:
-        ValueError: it lacks something that a Space needs, or its code does not compile.
+        ValueError: the folder lacks a file or a field that a Space needs, or its code does not compile.
     """
     from huggingface_hub.repocard import metadata_load
 
@@ -98,7 +82,7 @@ def check_space(folder: Path) -> str:
         raise ValueError(f"{folder}: has no README.md; give a Space's folder, with its metadata there")
     try:
         metadata = metadata_load(folder / "README.md") or {}
-    except Exception as error:  # YAML has many
+    except Exception as error:  # the YAML parser has many kinds
         raise ValueError(f"{folder}/README.md: metadata that are no YAML; correct its first lines") from error
     sdk = metadata.get("sdk")
     if sdk not in ("gradio", "docker", "static"):

@@ -1,38 +1,39 @@
-"""A model's folder, or a Space's → a repository on the Hub: checked, reloaded elsewhere, pushed in one commit."""
+"""Publishes the folder of a model or of a Space on the Hub: checks it, reloads it elsewhere, pushes one commit."""
 
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .checks import check_reload, check_space, check_weights
+from ..errors import one_line
+from .checks import check_reload, check_space
 from .spaces import bundle_package, name_models
 
 
 _NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
-# What a later push may leave behind at the root, and would be wrong beside the new files.
+# Files at the root that an earlier push made, and that are deleted if they are not among the new files.
 _OURS = re.compile(r"[^/]+\.(py|safetensors|safetensors\.index\.json)")
 _ADVICE = {
     401: "log in: `hf auth login`, or set HF_TOKEN",
-    403: "your token may not write there: get one that may, or give another owner",
-    412: "someone else has pushed in the meantime: look at it, and run this again",
+    403: "your token may not write there: use a token that may, or give another owner",
+    412: "someone else has pushed in the meantime: look at that commit, and run this again",
 }
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or would be.
+    """A published repository, or one that would be published.
 
     Attributes:
-        repo_id: the repository.
+        repo_id: name of the repository.
         files: path in the repository → size in bytes.
-        card: its README.md.
-        commit: id of the repository's last commit; None if nothing was sent.
+        card: content of its README.md.
+        commit: id of its last commit; `None` if nothing was sent.
         url: address of that commit.
-        changed: whether a commit was made.
+        changed: whether a new commit was made.
     """
 
     repo_id: str
@@ -53,22 +54,22 @@ def publish_model(
     progress: Callable[[str], None] | None = None,
 ) -> Publication:
     r"""
-    Publishes a model so that it loads with transformers alone: weights, config, feature extractor, the code of both
-    and of the pipeline, and a card.
+    Publishes a model so that it loads with transformers alone: weights, config, feature extractor, their code and the
+    pipeline's, and a card.
 
-    Nothing is sent that a fresh process, in which dse_hf cannot be imported, has not reloaded with equal output. All
-    goes into one commit, and into none if the repository has it already.
+    Before anything is sent, a fresh process that cannot import dse_hf must reload the model with equal output. All
+    files go into one commit. No commit is made if the repository has the same files already.
 
     Args:
-        folder (`str` or `os.PathLike`): folder of a model, or the name of an embedded one.
-        repo_id (`str`): `owner/name`; made if it does not exist.
-        private (`bool`, *optional*, defaults to `False`): makes the repository private, if it does not exist.
-        revision (`str`, *optional*, defaults to `"main"`): branch; made if it does not exist.
-        dry_run (`bool`, *optional*, defaults to `False`): does everything but talk to the Hub.
-        progress (`Callable`, *optional*): called with what is being done.
+        folder (`str` or `os.PathLike`): folder of a model, or name of an embedded model.
+        repo_id (`str`): `owner/name`; the repository is made if it does not exist.
+        private (`bool`, *optional*, defaults to `False`): a new repository is private.
+        revision (`str`, *optional*, defaults to `"main"`): branch; it is made if it does not exist.
+        dry_run (`bool`, *optional*, defaults to `False`): does everything except talking to the Hub.
+        progress (`Callable`, *optional*): called with the name of each step as it begins.
 
     Raises:
-        ValueError: the folder is not fit to be published, or the push failed. One line that says how to go on.
+        ValueError: the folder cannot be published, or the push failed. The message is one line with the next step.
     """
     from ..loading import find_model, is_hub_id
 
@@ -98,10 +99,12 @@ def publish_space(
     dry_run: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Publication:
-    """Publishes a Space's folder (`README.md` with the Space's metadata, the app, `requirements.txt`) as
-    [`publish_model`] does a model's; instead of being reloaded, its code is compiled. Where its requirements name
-    dse-hf, the package goes with it, see [`bundle_package`], and the metadata name the embedded models that the owner
-    has published, see [`name_models`]."""
+    """Publishes the folder of a Space: `README.md` with its metadata, the app, `requirements.txt`.
+
+    Arguments and errors are those of [`publish_model`]. The code is compiled, where a model would be reloaded. If the
+    requirements name dse-hf, the package is copied into the Space, see [`bundle_package`], and its metadata name the
+    embedded models that the owner has published, see [`name_models`].
+    """
     _check_repo_id(repo_id)
     say = progress or (lambda doing: None)
     with tempfile.TemporaryDirectory(prefix="dse-hf-") as temporary:
@@ -120,7 +123,7 @@ def publish_space(
 
 
 def stage_model(source, staged: Path, repo_id: str):
-    """Saves what is to be published of a [`ModelSource`] in the folder `staged`; returns the model."""
+    """Saves all files of a [`ModelSource`] that are published in the folder `staged`, and returns the model."""
     from transformers import AutoFeatureExtractor
 
     from ..loading import load_source
@@ -128,8 +131,7 @@ def stage_model(source, staged: Path, repo_id: str):
     from ..registry import feature_extractor_for
     from .cards.card import CARD, EXAMPLE, RESULTS, TEXTS, find_text, render_card
 
-    model = load_source(source).eval()  # in the dtype that it was saved in
-    check_weights(model, source.folder)
+    model = load_source(source).eval()  # in its saved dtype
     if (source.folder / "preprocessor_config.json").is_file():
         extractor = AutoFeatureExtractor.from_pretrained(source.folder, trust_remote_code=False)
     else:
@@ -139,7 +141,7 @@ def stage_model(source, staged: Path, repo_id: str):
             f"{source.folder}: preprocessor_config.json is for {extractor.sampling_rate} Hz and config.json for "
             f"{model.config.sampling_rate} Hz; correct one of them"
         )
-    # On the CPU, where it is reloaded as well: else a pipeline moves its model to a GPU.
+    # On the CPU, as when it is reloaded: a pipeline would move its model to a GPU.
     pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio", device="cpu")
     pipeline.save_pretrained(staged)
     for folder in (TEXTS / source.folder.resolve().name, source.folder):
@@ -155,7 +157,7 @@ def stage_model(source, staged: Path, repo_id: str):
 
 
 def separate_example(model, folder: Path) -> None:
-    """Adds what the model makes of the example's `noisy.wav`, for the card to play."""
+    """Separates the example's `noisy.wav` into the same folder, for the players on the card."""
     from ..separate import separate_file
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -179,11 +181,12 @@ def _push(
         if revision is not None:
             api.create_branch(**where, branch=revision, exist_ok=True)
         parent = api.repo_info(**where, revision=branch).sha
-    files = _files(staged)
+    publication = _describe(staged, repo_id)
     with _explaining(repo_id, parent):
         there = api.list_repo_files(**where, revision=parent)
-        operations = [CommitOperationAdd(path, staged / path) for path in files]
-        operations += [CommitOperationDelete(path) for path in there if _OURS.fullmatch(path) and path not in files]
+        outdated = [path for path in there if _OURS.fullmatch(path) and path not in publication.files]
+        operations = [CommitOperationAdd(path, staged / path) for path in publication.files]
+        operations += map(CommitOperationDelete, outdated)
         commit = api.create_commit(
             **where,
             operations=operations,
@@ -191,13 +194,11 @@ def _push(
             revision=branch,
             parent_commit=parent,
         )
-    description = _describe(staged, repo_id)
-    changed = commit.oid != parent
-    return Publication(repo_id, description.files, description.card, commit.oid, str(commit.commit_url), changed)
+    return replace(publication, commit=commit.oid, url=str(commit.commit_url), changed=commit.oid != parent)
 
 
 def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
-    """Makes the repository if it does not exist, and returns whether it did."""
+    """Makes the repository if it does not exist. Returns whether it was made."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -214,7 +215,7 @@ def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
 
 @contextmanager
 def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
-    """Turns what the client raises into one line that says how things are and how to go on."""
+    """Turns errors of the client into one line: the reason, the state of the repository, and the next step."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     try:
@@ -223,24 +224,25 @@ def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
         raise ValueError(f"{repo_id}: {_ADVICE[401]}") from error
     except OfflineModeIsEnabled as error:
         raise ValueError(f"{repo_id}: HF_HUB_OFFLINE is set; unset it to publish") from error
-    except Exception as error:  # of the Hub and of the network, in many guises
+    except Exception as error:  # the Hub and the network raise many kinds
         if isinstance(error, ValueError) and str(error).startswith(repo_id):
             raise
-        status = getattr(getattr(_cause(error), "response", None), "status_code", None)
-        reason = " ".join(str(_cause(error)).split())[:200]
-        if isinstance(_cause(error), HfHubHTTPError) and status is not None:
+        cause = _cause(error)
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        reason = one_line(cause, most=200)
+        if isinstance(cause, HfHubHTTPError) and status is not None:
             reason = f"the Hub answered {status}"
         state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
-        if parent is not None and status is None:  # the commit may have arrived, and its answer not
+        if parent is not None and status is None:  # the commit may have arrived although its answer did not
             state = f"its last commit was {parent[:7]}"
         advice = _ADVICE.get(status, "run this again: what was uploaded is not uploaded twice")
-        if isinstance(error, ValueError) and status is None:  # of the card's metadata, for one
+        if isinstance(error, ValueError) and status is None:  # such as metadata of the card that are not valid
             advice = "correct that, and run this again"
         raise ValueError(f"{repo_id}: the push failed ({reason}); {state}; {advice}") from error
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The Hub's or the network's own exception, where the client wraps it for an upload."""
+    """The exception of the Hub or the network, which the client wraps during an upload."""
     while isinstance(error, RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -261,10 +263,7 @@ def _check_repo_id(repo_id: str) -> None:
         raise ValueError(f"{repo_id!r}: has no owner; give owner/name")
 
 
-def _files(staged: Path) -> dict[str, int]:
-    paths = sorted(path for path in staged.rglob("*") if path.is_file())
-    return {path.relative_to(staged).as_posix(): path.stat().st_size for path in paths}
-
-
 def _describe(staged: Path, repo_id: str) -> Publication:
-    return Publication(repo_id, _files(staged), (staged / "README.md").read_text(encoding="utf-8"))
+    paths = sorted(path for path in staged.rglob("*") if path.is_file())
+    files = {path.relative_to(staged).as_posix(): path.stat().st_size for path in paths}
+    return Publication(repo_id, files, (staged / "README.md").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A Space that runs as it is: the package goes with it, for as long as no index has it."""
+"""Puts the package into a Space, as long as no package index has it."""
 
 import importlib.metadata
 import shutil
@@ -13,12 +13,13 @@ DISTRIBUTION = "dse-hf"
 
 
 def bundle_package(space: Path) -> bool:
-    """Where `requirements.txt` asks for dse-hf, puts the package beside the app and asks for what it needs instead.
+    """Copies the package into a Space whose `requirements.txt` names dse-hf, and names its dependencies there instead.
 
-    Returns whether it did.
+    Returns:
+        `bool`: whether the package was copied.
 
     Raises:
-        ValueError: a line of `requirements.txt` is no requirement.
+        ValueError: a line of `requirements.txt` is not a requirement.
     """
     path = space / "requirements.txt"
     if not path.is_file():
@@ -46,8 +47,10 @@ def bundle_package(space: Path) -> bool:
 
 
 def name_models(space: Path, owner: str) -> None:
-    """Adds the offered models that the owner of a Space has on the Hub under their names to its metadata `models`, by
-    which the Hub shows the Space on the models' pages."""
+    """Adds the offered models that the owner of a Space has published to its metadata `models`.
+
+    The Hub then shows the Space on the pages of these models.
+    """
     from huggingface_hub import HfApi, metadata_load, metadata_save
 
     from ..loading import OFFERED_MODELS
@@ -61,7 +64,7 @@ def name_models(space: Path, owner: str) -> None:
 
 
 def _needs(extras: set[str]) -> set[str]:
-    """Requirements of the installed dse-hf with these extras, which may name others of its own."""
+    """Requirements of the installed dse-hf with these extras, which may name further extras of dse-hf."""
     found = set()
     for text in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)

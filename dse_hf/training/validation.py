@@ -1,4 +1,4 @@
-"""Whole clips through `model.separate`: their scores, and what TensorBoard shows of them."""
+"""Validation on whole clips with `model.separate`: scores, results, and what TensorBoard shows."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,12 +15,9 @@ from ..evaluation.run import fingerprint
 from ..evaluation.summary import summarize
 
 
-RATIOS = ["si_sdr", "si_sdr_improvement", "sdr"]
-
-
 @dataclass
 class HeardClip:
-    """A clip and its separated sources (K, C, T)."""
+    """A clip and its separated sources (K, C, T), for TensorBoard."""
 
     clip: Clip
     sources: NDArray[np.float32]
@@ -29,11 +26,18 @@ class HeardClip:
 def score_clips(
     model, clips: Iterable[Clip], perceptual: bool = False, keep: int = 0
 ) -> tuple[list[dict], list[HeardClip]]:
-    """Separates the clips and scores every source; gives back the first `keep` clips with their sources, too.
+    """Separates the clips and scores every source.
 
-    Scores are SI-SDR, its improvement over the mixture and SDR in dB; if `perceptual`, those of
-    [`available_metrics`] of the first source as well. A record is as in [`evaluate`]'s results, and has those of the
-    mixture under `input`.
+    Args:
+        model: a separation model.
+        clips (`Iterable[Clip]`): the clips, at the sampling rate of the model.
+        perceptual (`bool`, *optional*, defaults to `False`): scores the first source with the metrics that are for
+            speech only, too, such as PESQ.
+        keep (`int`, *optional*, defaults to 0): number of clips to return with their sources.
+
+    Returns:
+        `tuple`: a record for each clip, as in the results of [`evaluate`], which has the mixture's scores as `input`;
+        and the first `keep` clips with their sources.
     """
     records, heard = [], []
     rate, names = model.config.sampling_rate, model.config.sources
@@ -44,7 +48,7 @@ def score_clips(
         record.update(seconds=round(clip.mixture.shape[-1] / rate, 3), fingerprint=fingerprint(clip))
         record["input"] = {"scores": {}, "not_scored": {}}
         for name, estimate, reference in zip(names, sources, clip.references):
-            wanted = available_metrics(rate) if perceptual and name == names[0] else RATIOS
+            wanted = available_metrics(rate, speech=perceptual and name == names[0])
             for into, signal in ((record, estimate), (record["input"], clip.mixture)):
                 scores, reasons = score_signal(signal, reference, clip.mixture, rate, wanted)
                 into["scores"][name] = scores
@@ -57,7 +61,7 @@ def score_clips(
 
 
 def mean_metrics(records: list[dict], sources: list[str]) -> dict[str, float]:
-    """Means over the clips that have a score: `si_sdr` and so on of the first source, `vocals_si_sdr` of each one."""
+    """Mean scores: `vocals_si_sdr` and so on for each source, and `si_sdr` and so on for the first source."""
     means = {}
     for source in sources:
         scores = [record["scores"][source] for record in records]
@@ -71,7 +75,7 @@ def mean_metrics(records: list[dict], sources: list[str]) -> dict[str, float]:
 
 
 def results_of(records: list[dict], name: str, dataset: str, config) -> dict:
-    """The records of a model's clips as `dse-hf evaluate` writes its results."""
+    """The records of a model's clips in the form in which `dse-hf evaluate` writes its results."""
     mixtures = [{**record, **record["input"]} for record in records]
     digest = hashlib.sha256(" ".join(record["fingerprint"] for record in records).encode())
     return {
@@ -95,7 +99,7 @@ def results_of(records: list[dict], name: str, dataset: str, config) -> dict:
 
 
 def log_clips(writer, heard: list[HeardClip], config, step: int) -> None:
-    """Sound and spectrograms of clips to TensorBoard: the mixture, and every source beside its reference."""
+    """Sends the sound and the spectrograms of clips to TensorBoard: the mixture, each source and its reference."""
     from ..evaluation.figures import spectrogram_figure
 
     for number, item in enumerate(heard):

@@ -1,11 +1,6 @@
 """The Space: separation in the browser. The page, the API and their limits are those of `dse-hf app`."""
 
-import importlib.util
-
-
-if importlib.util.find_spec("spaces"):  # ZeroGPU: before torch
-    import spaces  # noqa: F401
-
+import dse_hf.app.zero_gpu  # noqa: F401, ZeroGPU needs to be set up before PyTorch is imported
 from dse_hf.app.interface import build_app, launch_app
 
 

@@ -1,4 +1,4 @@
-"""Makes the app's example sounds of the model card's recording: `python spaces/source_separation/examples.py`."""
+"""Makes the example sounds of the app from the card's recording: `python spaces/source_separation/examples.py`."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import soundfile
 
 from dse_hf.app.sounds import EXAMPLES
-from dse_hf.data.augmentation import MainsHum, gain_for_snr
+from dse_hf.data.augmentation import gain_for_snr
+from dse_hf.data.noises import MainsHum
 
 
 def main() -> None:

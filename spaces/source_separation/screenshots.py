@@ -49,7 +49,7 @@ def mix_tab(page: Page) -> None:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """The whole page, with 128 colours: they are enough for it, and make the file small."""
+    """Takes a picture of the whole page. 128 colours are enough, and make the file small."""
     page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=path, full_page=True)
     with Image.open(path) as image:

@@ -42,7 +42,7 @@ def test_a_fresh_process_measures_a_model_and_the_input(desk):
     result = run_dse_hf(*command, cwd=desk, imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("| | SI-SDR (dB) | improvement (dB) | SDR (dB)")
+    assert lines[0].startswith("| | SI-SDR (dB) | SI-SDR improvement (dB) | SDR (dB)")
     assert lines[2].startswith("| input | ") and lines[3].startswith("| ./tiny | ")
     assert lines[-1].startswith("out: results.json, table.md, model-index.json, improvement.png, spectrograms/")
     results = json.loads((desk / "out" / "results.json").read_text())
@@ -73,6 +73,7 @@ def test_another_run_only_adds_a_model(desk, monkeypatch, capsys, quick_metrics)
     ("arguments", "message"),
     [
         (["no-such-model", *MIX], "model 'no-such-model': no such model"),
+        (["rnnoize", *MIX], "or one of input, noisereduce, rnnoise, deepfilternet, dtln"),
         (["input", "input", *MIX], "model 'input': given twice"),
         (["input", "--speech_dataset", "no-such-folder", "--noise_dataset", "noise"], "no-such-folder"),
         (["input", *MIX, "--sources", "dialogue,music,effects"], "(3, channels, samples)"),
@@ -114,7 +115,7 @@ def test_an_interruption_says_how_to_go_on(desk, monkeypatch, capsys):
 
     monkeypatch.setattr(run, "score_all", interrupt)
     assert main(["evaluate", "input", *MIX, "-o", "interrupted"]) == 130
-    assert capsys.readouterr().err == "dse-hf: interrupted; the same command goes on from what is scored\n"
+    assert capsys.readouterr().err == "dse-hf: interrupted; run the same command again to continue\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
@@ -133,7 +134,7 @@ def test_an_interruption_of_all_processes_is_one_line(desk):
         time.sleep(0.01)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
-    assert process.communicate(timeout=300)[1] == "dse-hf: interrupted; the same command goes on from what is scored\n"
+    assert process.communicate(timeout=300)[1] == "dse-hf: interrupted; run the same command again to continue\n"
     # CPython ends itself by the signal where it interrupted an `exec` of an import: a shell says 130 then, too.
     assert process.returncode in (130, -signal.SIGINT)
 

@@ -6,14 +6,8 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import ModelCardData
 
 from dse_hf.evaluation import evaluate
-from dse_hf.evaluation.report import (
-    eval_results,
-    improvement_by_level,
-    model_index,
-    notable_clips,
-    slug,
-    write_report,
-)
+from dse_hf.evaluation.model_index import eval_results, model_index
+from dse_hf.evaluation.report import improvement_by_level, notable_clips, slug, write_report
 from dse_hf.evaluation.summary import bootstrap_interval, summarize
 from dse_hf.evaluation.systems import load_system
 from dse_hf.evaluation.tables import difference_table, markdown_table, not_scored, report_markdown
@@ -61,7 +55,7 @@ def results():
 
 def test_the_table_has_a_row_for_each_complete_system(results):
     assert markdown_table(results).splitlines() == [
-        "| | SI-SDR (dB) | improvement (dB) | PESQ-WB |",
+        "| | SI-SDR (dB) | SI-SDR improvement (dB) | PESQ-WB |",
         "|---|---|---|---|",
         "| input | 2.5 | 0.0 | 1.50 |",
         "| ours | 9.0 | 6.5 | 1.10 |",
@@ -70,7 +64,7 @@ def test_the_table_has_a_row_for_each_complete_system(results):
 
 def test_the_table_by_snr_has_rows_for_each_and_for_all(results):
     assert markdown_table(results, by="snr").splitlines() == [
-        "| input SNR | | SI-SDR (dB) | improvement (dB) | PESQ-WB |",
+        "| input SNR | | SI-SDR (dB) | SI-SDR improvement (dB) | PESQ-WB |",
         "|---|---|---|---|---|",
         "| 0 dB | input | 0.0 | 0.0 | 1.00 |",
         "| | ours | 8.0 | 8.0 | 1.10 |",

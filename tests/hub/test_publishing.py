@@ -106,10 +106,6 @@ def leave_a_pickle(folder):
     (folder / "model.safetensors").unlink()
 
 
-def break_the_card(folder):
-    (folder / "README.md").write_text("---\ntags: [\n---\n")
-
-
 def change(name, **fields):
     def change_file(folder):
         content = json.loads((folder / name).read_text())
@@ -300,7 +296,9 @@ def test_a_failed_push_changes_nothing_and_says_how_to_go_on(pushed):
     cut = hub.commits("org/cut")[0]
     assert cut.title == "initial commit" and f"; its last commit was {cut.id[:7]}; run this again" in went["cut off"]
     assert went["unavailable"].endswith("run this again: what was uploaded is not uploaded twice")
-    assert went["overtaken"].endswith("someone else has pushed in the meantime: look at it, and run this again")
+    assert went["overtaken"].endswith(
+        "someone else has pushed in the meantime: look at that commit, and run this again"
+    )
 
 
 def test_what_was_uploaded_is_not_uploaded_twice(pushed):

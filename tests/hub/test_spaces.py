@@ -1,4 +1,4 @@
-import importlib.metadata
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ from tests.hub.local import LocalHub
 
 
 SPACE = Path(__file__).parents[2] / "spaces" / "source_separation"
+ZERO_GPU = "borrowed = []\nGPU = lambda duration: lambda handler: borrowed.append(duration) or handler\n"
 
 
 def test_what_the_package_needs_is_asked_for_instead(tmp_path):
@@ -37,28 +38,36 @@ def test_other_spaces_are_left_alone(tmp_path):
 
 
 def test_our_space_runs_from_what_is_published(tmp_path):
-    import shutil
-
     staged = tmp_path / "space"
     shutil.copytree(SPACE, staged)
     bundle_package(staged)
-    code = (
-        "import sys, types\n"
-        # As on ZeroGPU, whose package wraps what needs a GPU.
-        "borrowed = []\n"
-        "sys.modules['spaces'] = types.SimpleNamespace(\n"
-        "    __spec__=None, GPU=lambda duration: lambda handler: borrowed.append(duration) or handler)\n"
-        "import importlib.util\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *rest: name == 'spaces' or find(name, *rest)\n"
-        "import app, dse_hf\n"
-        "sys.stdout.write(f'{dse_hf.__file__}\\n{borrowed}\\n{type(app.demo).__name__}\\n')\n"
-    )
+    # As on ZeroGPU, whose package wraps handlers that need a GPU.
+    (staged / "spaces.py").write_text(ZERO_GPU)
+    code = "import app, dse_hf, spaces\nprint(dse_hf.__file__, spaces.borrowed, type(app.demo).__name__, sep='\\n')"
     result = subprocess.run([sys.executable, "-c", code], cwd=staged, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     package, borrowed, demo = result.stdout.splitlines()[-3:]
     assert Path(package).is_relative_to(staged)
     assert borrowed != "[]" and demo == "Blocks"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_folder_called_spaces_is_not_the_package_of_zero_gpu(tmp_path, installed):
+    """The working folder of this repository has one."""
+    (tmp_path / "here" / "spaces" / "source_separation").mkdir(parents=True)
+    (tmp_path / "packages").mkdir()
+    if installed:
+        (tmp_path / "packages" / "spaces.py").write_text(ZERO_GPU)
+    code = (
+        f"import sys; sys.path.append({str(tmp_path / 'packages')!r})\n"
+        "from dse_hf.app.zero_gpu import gpu\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)\n"
+        "import spaces\n"
+        "assert gpu(len) is len\n"
+        "print(getattr(spaces, 'borrowed', None))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "here", capture_output=True, text=True)
+    assert result.stdout.strip() == ("[60]" if installed else "None"), result.stderr
 
 
 def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
@@ -79,4 +88,3 @@ def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
 def test_the_file_list_has_the_package():
     shown = publish_space(SPACE, "org/demo", dry_run=True)
     assert "dse_hf/app/interface.py" in shown.files and "app.py" in shown.files
-    assert importlib.metadata.version("dse-hf")

@@ -245,7 +245,7 @@ def run_space(case: Case) -> str:
     """The same files as a visitor's uploads: what is wrong is told without the server's folders."""
     import gradio
 
-    from dse_hf.app.interface import answering
+    from dse_hf.app.interface import with_clear_errors
 
     make: Callable = (damaged_file, damaged_file, _lying_upload)[case.number % 3]
     path = make(case)
@@ -254,7 +254,7 @@ def run_space(case: Case) -> str:
     handlers = _handlers()
     handlers.keep = functools.partial(_keep, served)
     try:
-        files, report = answering(handlers.separate)(str(path), "tiny")
+        files, report = with_clear_errors(handlers.separate)(str(path), "tiny")
     except gradio.Error as error:
         check(not any(served.iterdir()), "files are served for a sound that was refused")
         check(str(case.folder) not in error.message, f"the message tells a folder: {error.message}")

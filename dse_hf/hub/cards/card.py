@@ -1,7 +1,7 @@
-"""Model cards: a text that people wrote, or one that fits every model, with the facts of a model's folder filled in.
+"""Model cards: a written text, or one that fits every model, completed with the facts of a model's folder.
 
-The facts stand between marks, `<!-- quick start -->` … `<!-- /quick start -->`, and are written anew whenever the card
-is: what is between them is never written by hand. The metadata at the top are completed in the same way.
+The facts stand between marks, as in `<!-- quick start -->` … `<!-- /quick start -->`. Every time the card is written,
+the text between marks is replaced: do not edit it by hand. The metadata at the top are completed too.
 """
 
 import json
@@ -10,17 +10,19 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...errors import one_line
+from ...evaluation import RESULTS
 from ...files import write_text
-from ...loading import is_hub_id
+from ...loading import is_hub_id, tensor_shapes
 from ...registry import MODEL_TYPES
 from .results import Scores, read_scores
-from .text import TEMPLATE, describe_data, example, facts, quick_start
+from .text import describe_data, example, facts, quick_start
 
 
 CARD = "README.md"
-RESULTS = "results.json"
-EXAMPLE = "example"  # folder with noisy.wav, and with the sources that the model makes of it
-TEXTS = Path(__file__).parents[3] / "model_cards"  # of a source checkout; elsewhere cards are generated whole
+EXAMPLE = "example"  # folder with noisy.wav and the sources that the model separates it into
+TEXTS = Path(__file__).parents[3] / "model_cards"  # only a source checkout has this folder
+TEMPLATE = Path(__file__).with_name("template.md")  # for models without a written card
 
 
 def write_card(
@@ -33,32 +35,33 @@ def write_card(
     repo_id: str | None = None,
 ) -> Path:
     r"""
-    Writes the model card `README.md` of a model's folder, under a temporary name first.
+    Writes the model card `README.md` of a model's folder.
 
-    Its text is that of the card there is in the folder, else that of `model_cards/<name of the folder>/README.md` in a
-    checkout of dse-hf, else one that is made for it. Arguments that are left out leave alone what the card says.
+    The text comes from the card that is in the folder, else from `model_cards/<name of the folder>/README.md` in a
+    checkout of dse-hf, else from a template. Facts whose arguments are left out stay as the card has them.
 
     Args:
         folder (`str` or `os.PathLike`):
             Folder with `config.json` and `model.safetensors`.
         base_model (`str`, *optional*):
-            Model that this one was trained from: an id on the Hub, a folder or the name of an embedded model.
+            The model that training started from: an id on the Hub, a folder or the name of an embedded model.
         datasets (`Iterable[str]`, *optional*):
-            Training data: ids on the Hub, or folders. Their licences are looked up where that is possible.
+            Training data: ids on the Hub, or folders. Their licences are looked up if possible.
         license (`str`, *optional*):
-            Licence of the model, as the Hub names it: `"apache-2.0"`.
+            Licence of the model, with the Hub's name for it, such as `"apache-2.0"`.
         results (`dict`, *optional*):
-            Scores: what `results.json` of `dse-hf evaluate` has, or metric → number; by default `results.json` in
-            the folder, if there is one.
+            Scores: the content of a `results.json` of `dse-hf evaluate`, or metric → number. By default they are read
+            from `results.json` in the folder, if it exists.
         repo_id (`str`, *optional*):
-            Repository on the Hub that the examples load the model from; by default they load the folder, from beside
-            it.
+            Repository on the Hub from which the examples load the model. By default they load the folder, by a path
+            from its parent folder.
 
     Returns:
         `pathlib.Path`: the card.
 
     Raises:
-        ValueError: the folder is no model, or its card's metadata are not valid. One line that says what to do.
+        ValueError: the folder is not a model, or the metadata of its card are not valid. The message is one line and
+            says what to do.
     """
     folder = Path(folder)
     text = render_card(
@@ -78,7 +81,7 @@ def render_card(
     repo_id: str | None = None,
     text: str | None = None,
 ) -> str:
-    """The card as [`write_card`] writes it; `text` is used instead of any card that there is."""
+    """Returns the card that [`write_card`] would write. `text` replaces the text of an existing card."""
     import yaml
     from huggingface_hub import ModelCard
 
@@ -98,19 +101,17 @@ def render_card(
         "citation": MODEL_TYPES[config.model_type].citation,
     }
     try:
-        card = ModelCard(text or TEMPLATE, ignore_metadata_errors=False)
+        card = ModelCard(text or TEMPLATE.read_text(encoding="utf-8"), ignore_metadata_errors=False)
         _complete_metadata(card.data, config, scores, base_model, datasets, license, name)
         body = _without_dead_links(fill(card.text, regions), folder)
         return ModelCard(f"---\n{card.data.to_yaml()}\n---\n{body}").content
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{folder.resolve().name}/{CARD}: its metadata are not valid ({reason}); correct the lines at its top"
-        ) from error
+        name = f"{folder.resolve().name}/{CARD}"
+        raise ValueError(f"{name}: its metadata are not valid ({one_line(error)}); correct its first lines") from error
 
 
 def fill(text: str, regions: dict[str, str | None]) -> str:
-    """Writes anew what is between the marks of each region that is not None; a region without marks is left out."""
+    """Replaces the text between the marks of each region that is not `None`. Regions without marks are skipped."""
     for name, content in regions.items():
         if content is not None:
             pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -118,44 +119,33 @@ def fill(text: str, regions: dict[str, str | None]) -> str:
     return text
 
 
-def find_text(folder: Path) -> str | None:
-    """The card that there is: in the folder, or in the checkout under the folder's name."""
-    for path in (folder / CARD, TEXTS / folder.resolve().name / CARD):
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    return None
+def find_text(folder: Path, name: str = CARD) -> str | None:
+    """The text of the existing card: in the folder, or in the checkout under the folder's name."""
+    paths = (folder / name, TEXTS / folder.resolve().name / name)
+    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), None)
 
 
 def find_results(folder: Path) -> dict | None:
-    """`results.json`, in the same places."""
-    for path in (folder / RESULTS, TEXTS / folder.resolve().name / RESULTS):
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-    return None
+    """The content of `results.json`, which is looked for in the same places."""
+    text = find_text(folder, RESULTS)
+    return None if text is None else json.loads(text)
 
 
 def read_facts(folder: Path):
-    """The folder's config, and the number of its parameters.
+    """The config of a model's folder, and the number of its parameters.
 
     Raises:
-        ValueError: it has no valid config of ours, or no safetensors.
+        ValueError: the folder lacks safetensors, or a valid config of a model of dse-hf.
     """
-    from safetensors import safe_open
     from transformers import AutoConfig
 
     import dse_hf  # noqa: F401, registers our models with transformers
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"{folder}: has no model.safetensors; give the folder of a saved model")
     try:
+        parameters = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        parameters = 0
-        for file in files:
-            with safe_open(file, "np") as tensors:
-                parameters += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    except Exception as error:  # config.json may hold anything, and safetensors has an exception of its own
-        reason = " ".join(str(error).split())
+    except Exception as error:  # config.json may hold anything, and safetensors has its own exception
+        reason = one_line(error)
         raise ValueError(f"{folder}: is no model that can be described ({reason}); save it again") from error
     if config.model_type not in MODEL_TYPES:
         raise ValueError(f"{folder}: is a {config.model_type} model; cards are for those of dse-hf")
@@ -180,7 +170,7 @@ def _complete_metadata(data, config, scores: Scores | None, base_model, datasets
 
 
 def _without_dead_links(text: str, folder: Path) -> str:
-    """Links to files that the folder does not have become plain text."""
+    """Replaces links to files that the folder lacks by plain text."""
 
     def replace(match: re.Match) -> str:
         target = match[2].partition("#")[0]

@@ -2,91 +2,64 @@
 
 from dataclasses import dataclass
 
-
-# Metric → title, digits
-METRICS = {
-    "si_sdr": ("SI-SDR (dB)", 1),
-    "si_sdr_improvement": ("SI-SDR improvement (dB)", 1),
-    "sdr": ("SDR (dB)", 1),
-    "pesq": ("PESQ", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-}
+from ...evaluation.metrics import METRICS
+from ...evaluation.model_index import eval_results, means_to_eval_results
+from ...evaluation.peers import INPUT, known_systems
+from ...evaluation.tables import describe_dataset, finished_systems, format_table, markdown_table, round_score
 
 
 @dataclass(frozen=True)
 class Scores:
+    """The scores of a model.
+
+    Args:
+        markdown (`str`): a table for the text of the card.
+        eval_results (`list[huggingface_hub.EvalResult]`): the same for its metadata.
+    """
+
     markdown: str
-    eval_results: list  # huggingface_hub.EvalResult
+    eval_results: list
 
 
 def read_scores(results: dict | None, name: str) -> Scores | None:
     r"""
     Args:
-        results (`dict`, *optional*): of `dse-hf evaluate` (`models`), or metric → number, as the Trainer gives them.
-        name (`str`): of the model; by its last part it is found among others.
+        results (`dict`, *optional*): what `dse-hf evaluate` writes (it has `models`), or metric → number, as the
+            Trainer gives them.
+        name (`str`): the model. Among the models of an evaluation it is found by the last part of its name.
 
     Returns:
-        `Scores`, or None where there are none.
+        `Scores`, or `None` if there are none.
     """
     if not results:
         return None
-    if isinstance(results.get("models"), dict):
-        return _of_evaluation(results, name)
-    return _of_training(results)
+    return (_from_evaluation if isinstance(results.get("models"), dict) else _from_trainer)(results, name)
 
 
-def _of_evaluation(results: dict, name: str) -> Scores | None:
-    from ...evaluation.report import eval_results
-    from ...evaluation.systems import INPUT, PEERS
-    from ...evaluation.tables import markdown_table
-
-    scored = [key for key, entry in results["models"].items() if "mean" in entry and key not in (INPUT, *PEERS)]
-    named = [key for key in scored if key.rstrip("/").rpartition("/")[2] == name.rpartition("/")[2]]
-    if not named and len(scored) == 1:
-        named = scored
+def _from_evaluation(results: dict, name: str) -> Scores | None:
+    entries = finished_systems(results)
+    models = [key for key in entries if key not in known_systems()]
+    named = [key for key in models if key.rstrip("/").rpartition("/")[2] == name.rpartition("/")[2]]
+    if not named and len(models) == 1:
+        named = models
     if not named:
         return None
-    dataset = results["dataset"]
-    about = f"{dataset.get('name', 'dataset')}, {dataset['clips']} clips, {dataset['seconds'] / 60:.1f} minutes"
-    by = "snr" if results["models"][named[0]]["groups"].get("snr") else None
-    table = markdown_table(results, by=by)
-    return Scores(f"{table}\n\nMeans over: {about}. `{INPUT}` is the noisy input.", eval_results(results, named[0]))
+    table = markdown_table(results, by="snr" if entries[named[0]]["groups"].get("snr") else None)
+    note = f"Means over: {describe_dataset(results)}. `{INPUT}` is the noisy input."
+    return Scores(f"{table}\n\n{note}", eval_results(results, named[0]))
 
 
-def _of_training(results: dict) -> Scores | None:
-    """The Trainer's metrics, without what it tells of its speed."""
-    means = {}
-    for key, value in results.items():
-        metric = key.removeprefix("eval_").removeprefix("validation_").removeprefix("test_")
-        if metric in METRICS and isinstance(value, (int, float)):
-            means[metric] = float(value)
+def _from_trainer(results: dict, name: str) -> Scores | None:
+    """Scores of the validation set; the Trainer's losses and times are left out."""
+    values = {
+        key.removeprefix("eval_").removeprefix("validation_").removeprefix("test_"): float(value)
+        for key, value in results.items()
+        if isinstance(value, (int, float))
+    }
+    means = {metric: values[metric] for metric in METRICS if metric in values}
     if not means:
         return None
-    metrics = [metric for metric in METRICS if metric in means]
-    table = "\n".join(
-        [
-            f"| {' | '.join(METRICS[metric][0] for metric in metrics)} |",
-            "|---" * len(metrics) + "|",
-            f"| {' | '.join(f'{means[metric]:.{METRICS[metric][1]}f}' for metric in metrics)} |",
-        ]
-    )
-    return Scores(f"{table}\n\nOn the validation set of the training.", _eval_results(means, "validation set"))
-
-
-def _eval_results(means: dict, dataset: str) -> list:
-    from huggingface_hub import EvalResult
-
-    return [
-        EvalResult(
-            task_type="audio-to-audio",
-            task_name="Source separation",
-            dataset_type="audio",
-            dataset_name=dataset,
-            metric_type=metric,
-            metric_name=METRICS[metric][0].removesuffix(" (dB)"),
-            metric_value=value,
-        )
-        for metric, value in means.items()
-        if metric in METRICS
-    ]
+    row = [round_score(metric, value) for metric, value in means.items()]
+    table = format_table([METRICS[metric].heading() for metric in means], row)
+    shown = means_to_eval_results(means, dataset_type="audio", dataset_name="validation set")
+    return Scores(f"{table}\n\nOn the validation set of the training.", shown)

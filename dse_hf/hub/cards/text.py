@@ -1,4 +1,4 @@
-"""The words of a model card: the text for models that nobody wrote one for, and the parts with facts in them."""
+"""The parts of a model card that state facts about a model."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,63 +6,8 @@ from pathlib import Path
 from ...registry import model_type_of
 
 
-TEMPLATE = """---
-library_name: transformers
----
-<!-- title -->
-<!-- /title -->
-
-Separates a recording into its sources. Made with dse-hf.
-
-**For**: audio like that it was trained on. **Not for**: other kinds of sources, or evidence: what it removes may have
-mattered.
-
-## Quick start
-
-<!-- quick start -->
-<!-- /quick start -->
-
-## Example
-
-<!-- example -->
-None was added.
-<!-- /example -->
-
-## Results
-
-<!-- results -->
-It was not measured. `dse-hf evaluate` does that.
-<!-- /results -->
-
-## The model
-
-<!-- model -->
-<!-- /model -->
-
-<!-- base model -->
-<!-- /base model -->
-
-## Training data
-
-<!-- training data -->
-Not recorded.
-<!-- /training data -->
-
-## Limits
-
-- What the training data lack, other voices, languages, rooms, microphones or noises, is separated less well.
-- What lies above half the model's sampling rate is never in the first sources: it stays in the last one.
-- It was measured on no more than what is listed under Results.
-
-## Citation
-
-<!-- citation -->
-<!-- /citation -->
-"""
-
-
 def quick_start(name: str, sampling_rate: int) -> str:
-    """Three ways to use a model: `name` is a repository, a folder beside the reader or an embedded model."""
+    """Three ways to use a model. `name` is a repository, a folder in the working folder, or an embedded model."""
     from ...loading import embedded_models
 
     loading = _LOADING_EMBEDDED if name in embedded_models() else _LOADING
@@ -109,7 +54,7 @@ separate = pipeline("audio-to-audio", model=model, feature_extractor=dse_hf.Wave
 
 
 def facts(config, parameters: int) -> str:
-    """What the folder says of itself."""
+    """The facts that a model's config states, and its number of parameters."""
     entry, number = model_type_of(config.model_type), config.channels
     channels = {1: "mono", 2: "stereo"}.get(number, f"{number} channels")
     lines = [
@@ -123,7 +68,7 @@ def facts(config, parameters: int) -> str:
 
 
 def describe_data(datasets: Iterable[str]) -> str:
-    """A line for each dataset, with its licence as far as it can be found out."""
+    """One line for each dataset, with its licence if that can be found."""
     lines = []
     for dataset in datasets:
         is_folder = Path(dataset).exists()
@@ -147,7 +92,7 @@ def _licence_on_the_hub(dataset: str) -> str | None:
 
     try:
         data = HfApi().dataset_info(dataset, timeout=5).card_data
-    except Exception:  # no network, in many guises, or no such dataset any more: the card is written all the same
+    except Exception:  # no network, or the dataset is gone: the card is written all the same
         return None
     return _joined(data.get("license") if data is not None else None)
 
@@ -157,7 +102,7 @@ def _joined(licence) -> str | None:
 
 
 def example(folder: Path, shown_as: str) -> str | None:
-    """Players for the recordings in a folder, the noisy one first; None if it has none."""
+    """Players for the recordings in a folder, the noisy one first; `None` if there are no recordings."""
     files = sorted(folder.glob("*.wav"), key=lambda file: (file.stem != "noisy", file.name))
     if not files:
         return None
