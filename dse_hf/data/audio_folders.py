@@ -1,19 +1,19 @@
-"""Audio files of a repository, read without the loader of `datasets`, which wants torchcodec to do it."""
+"""Reads the audio files of a dataset repository without the loader of `datasets`, which needs torchcodec."""
 
 import csv
 import io
 import json
 import posixpath
 
+from ..audio.formats import is_audio_file
 from .specs import DatasetSpec
 
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
 METADATA = ("metadata.csv", "metadata.jsonl")
 
 
 def needs_torchcodec(error: BaseException | None) -> bool:
-    """Whether loading failed because torchcodec is not installed."""
+    """Whether an error of `datasets` means that torchcodec is not installed."""
     while error is not None:
         if isinstance(error, ImportError) and "torchcodec" in str(error):
             return True
@@ -22,18 +22,19 @@ def needs_torchcodec(error: BaseException | None) -> bool:
 
 
 def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dict]:
-    """Rows of a split whose files `datasets` finds by their names and folders, as in its audiofolder.
+    """Reads a split of a repository in the layout of `datasets`' audiofolder.
 
-    A row is a file, in the column `audio`, with the columns of the `metadata.csv` or `metadata.jsonl` that names it as
-    its `file_name`. Where those name files as `<column>_file_name`, rows are theirs, with an audio column for each.
+    Every audio file is a row with the column `audio`, and the columns that `metadata.csv` or `metadata.jsonl` has for
+    its `file_name`. If the metadata name files as `<column>_file_name`, every row of the metadata is a row instead,
+    with one audio column for each such column.
 
     Args:
         spec (`DatasetSpec`): the dataset.
         split (`str`): the split.
-        download (`bool`): download all files first, instead of each when it is read.
+        download (`bool`): download all files now. Otherwise each is fetched when it is read.
 
     Raises:
-        ValueError: no such split, or no audio files in it.
+        ValueError: there is no such split, or it has no audio files.
     """
     from datasets import DownloadManager, load_dataset_builder
 
@@ -42,7 +43,7 @@ def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dic
     if split not in splits:
         raise ValueError(f"no such split; it has {', '.join(map(str, splits)) or 'none'}")
     files = [str(file) for file in splits[split]]
-    audio = [file for file in files if posixpath.splitext(file)[1].lower() in AUDIO_SUFFIXES]
+    audio = [file for file in files if is_audio_file(file)]
     if not audio:
         raise ValueError("holds no audio files outside of archives; install torchcodec to read those")
     places = DownloadManager(dataset_name=spec.name).download(audio) if download else audio
@@ -57,7 +58,7 @@ def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dic
 
 
 def _metadata(file: str) -> list[dict]:
-    """Rows of a metadata file, with the files that they name as in the list of files."""
+    """Rows of a metadata file, whose file names include the folder."""
     import fsspec
 
     with fsspec.open(file, "rb") as stream:
@@ -69,7 +70,7 @@ def _metadata(file: str) -> list[dict]:
 
 
 def joined(folder: str, row: dict) -> dict:
-    """A metadata row whose `file_name` and `<column>_file_name` are in the folder."""
+    """Adds the folder to `file_name` and every `<column>_file_name` of a metadata row."""
     return {
         name: posixpath.join(folder, value) if name == "file_name" or name.endswith("_file_name") else value
         for name, value in row.items()
@@ -77,7 +78,7 @@ def joined(folder: str, row: dict) -> dict:
 
 
 def with_audio(row: dict, items: dict[str, dict]) -> dict:
-    """A metadata row with `<column>`, the item of the file, in place of `<column>_file_name`."""
+    """Replaces every `<column>_file_name` of a metadata row by `<column>` with the audio item of the file."""
     missing = {"bytes": None, "path": None}
     return {
         name.removesuffix("_file_name"): items.get(value, missing) if name.endswith("_file_name") else value

@@ -1,28 +1,30 @@
-"""Hub datasets and local folders → splits whose audio stays encoded, so that the loader's workers decode it."""
+"""Loads splits of Hub datasets and local folders. The audio stays encoded; the workers of the loader decode it."""
 
 import csv
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from .audio_folders import AUDIO_SUFFIXES, joined, needs_torchcodec, read_audio_folder, with_audio
+from ..audio.formats import is_audio_file
+from ..errors import one_line
+from .audio_folders import joined, needs_torchcodec, read_audio_folder, with_audio
 from .specs import DatasetSpec
 
 
 def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, columns: Collection[str] = ()):
-    """A split of a Hub dataset, or of a local folder.
+    """Loads a split of a Hub dataset or of a local folder.
 
     Args:
-        spec (`str` or `DatasetSpec`): the dataset; a split in it goes before `split`.
+        spec (`str` or `DatasetSpec`): the dataset. If it names a split, that one is loaded and not `split`.
         split (`str`): the split.
-        streaming (`bool`): give a `datasets.IterableDataset`, which reads while it is iterated over.
+        streaming (`bool`): return a `datasets.IterableDataset`, which reads while it is iterated over.
         columns (`Collection[str]`): columns that parallel recordings may have, see `read_folder`.
 
     Returns:
         `datasets.Dataset` or `datasets.IterableDataset`, with audio columns as `{"bytes", "path"}`.
 
     Raises:
-        ValueError: no such dataset, configuration, split or revision; the message lists those there are.
+        ValueError: there is no such dataset, configuration, split or revision. The message lists those that exist.
     """
     from datasets.exceptions import DatasetsError
 
@@ -31,7 +33,7 @@ def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, col
     try:
         dataset = _load(spec, split, streaming, columns)
     except (ValueError, OSError, ImportError, DatasetsError) as error:
-        raise ValueError(f"dataset {spec}, split {split!r}: {_one_line(error)}") from error
+        raise ValueError(f"dataset {spec}, split {split!r}: {one_line(error)}") from error
     return keep_encoded(dataset)
 
 
@@ -59,7 +61,7 @@ def _load(spec: DatasetSpec, split: str, streaming: bool, columns: Collection[st
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether `Dataset.save_to_disk` wrote it."""
+    """Whether the folder was written by `Dataset.save_to_disk`."""
     return (folder / "state.json").exists() or (folder / "dataset_dict.json").exists()
 
 
@@ -83,7 +85,7 @@ def _stream(dataset):
 
 
 def keep_encoded(dataset):
-    """Audio columns as bytes and path: they need neither torchcodec nor FFmpeg, and decode in the loader's workers."""
+    """Keeps audio columns as bytes and path. They need no torchcodec, and the workers of the loader decode them."""
     from datasets import Audio, IterableDataset
 
     if isinstance(dataset, IterableDataset):
@@ -99,7 +101,7 @@ def _holds_encoded_audio(feature) -> bool:
 
 
 def audio_columns(dataset) -> list[str]:
-    """Names of the columns that hold audio, as far as the dataset's types tell."""
+    """Names of the columns that hold audio, as far as the types of the dataset tell."""
     from datasets import Audio
 
     features = dataset.features or {}
@@ -113,15 +115,18 @@ def audio_columns(dataset) -> list[str]:
 
 
 def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list[dict]:
-    """Rows of a split of a local folder of audio files; none where `<folder>/<split>` has no audio files.
+    """Reads a split of a local folder of audio files. Returns no rows if `<folder>/<split>` has no audio files.
 
-    `<folder>/<split>/**/*.flac` give a row each, with a column `audio`, and the columns of a `metadata.csv` beside
-    them whose `file_name` names the file (the layout of `datasets`' audiofolder). Where that names files as
-    `<column>_file_name`, rows are its own, with an audio column for each. With `columns`, a row is what was
-    recorded together: `<split>/noisy/a.wav` and `<split>/clean/a.wav` where a folder has the name of one of the
-    columns, else `<split>/song/vocals.wav` and `<split>/song/drums.wav`.
+    The layout is that of `datasets`' audiofolder: every `<folder>/<split>/**/*.flac` (or another suffix in the table
+    of formats) is a row with the column `audio`, and the columns that `<folder>/<split>/metadata.csv` has for its
+    `file_name`. If the metadata name files as `<column>_file_name`, every row of the metadata is a row instead, with
+    one audio column for each such column.
+
+    With `columns`, a row consists of files that were recorded together. These are `<split>/noisy/a.wav` and
+    `<split>/clean/a.wav` if a folder has the name of one of the columns, otherwise `<split>/song/vocals.wav` and
+    `<split>/song/drums.wav`.
     """
-    # Read here: the loader of `datasets` would want torchcodec even for undecoded files.
+    # The loader of `datasets` would need torchcodec even for files that it does not decode.
     root = folder / split
     files = _audio_files(root)
     if not files:
@@ -151,7 +156,7 @@ def _parallel_rows(root: Path, files: list[Path], columns: Collection[str]) -> l
 
 
 def _rows(places: dict[Path, tuple[str, str]]) -> list[dict]:
-    """File → (row, column); a row that lacks a column's file has an empty item there."""
+    """Makes rows of a table file → (row, column). A row without a file for a column has an empty item there."""
     columns = sorted({column for _, column in places.values()})
     rows: dict[str, dict] = {}
     for path, (row, column) in places.items():
@@ -161,7 +166,7 @@ def _rows(places: dict[Path, tuple[str, str]]) -> list[dict]:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(path for path in folder.glob("**/*") if is_audio_file(path))
 
 
 def _folders(folder: Path) -> list[str]:
@@ -170,7 +175,3 @@ def _folders(folder: Path) -> list[str]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -240,19 +240,19 @@ class TestRefusals:
     def test_files_that_are_no_checkpoints(self, tmp_path, content):
         path = tmp_path / "file.pth"
         path.write_bytes(content)
-        assert "is no PyTorch checkpoint" in self.refusal(path, tmp_path)
+        assert "is not a PyTorch checkpoint" in self.refusal(path, tmp_path)
 
     def test_a_truncated_checkpoint(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state())
         path.write_bytes(path.read_bytes()[:-200])
-        assert "is no PyTorch checkpoint" in self.refusal(path, tmp_path)
+        assert "is not a PyTorch checkpoint" in self.refusal(path, tmp_path)
 
     def test_a_pickled_module(self, checkpoint, tmp_path):
         assert "more than tensors" in self.refusal(checkpoint(nn.Linear(2, 2)), tmp_path)
 
     def test_paths_that_are_no_files(self, tmp_path):
         assert "does not exist" in self.refusal(tmp_path / "typo.pth", tmp_path)
-        assert "is no file" in self.refusal(tmp_path, tmp_path)
+        assert "is not a file" in self.refusal(tmp_path, tmp_path)
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -263,8 +263,8 @@ class TestRefusals:
             (torch.zeros(2), "holds a Tensor, not a state dict"),
             ({"epoch": 3}, "'epoch' is a int"),
             ({1: torch.zeros(2)}, "1 is a Tensor"),
-            ({"weight": torch.zeros(2, 2)}, "no network that is known here .* weight"),
-            ({"encoder.0.weight": torch.zeros(2, 2)}, "no network that is known"),
+            ({"weight": torch.zeros(2, 2)}, "not a known network .* weight"),
+            ({"encoder.0.weight": torch.zeros(2, 2)}, "not a known network"),
             (without(autoencoder_state(), "encoder.1.0.weight"), "lacks encoder.1.0.weight"),
             (without(autoencoder_state(), "decoder.2.0.bias"), "lacks decoder.2.0.bias"),
             (
@@ -273,7 +273,7 @@ class TestRefusals:
             ),
             (
                 {**autoencoder_state(), "head.weight": torch.zeros(1)},
-                "has head.weight, which belongs to no such",
+                "has head.weight, which does not belong to such",
             ),
             (
                 {**autoencoder_state(), "decoder.0.0.weight": torch.zeros(5, 5)},
@@ -299,11 +299,11 @@ class TestRefusals:
                 {**autoencoder_state(), "encoder.0.bias": torch.full((17,), float("inf"))},
                 "encoder.0.bias holds NaN or infinity",
             ),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.int64)}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.complex64)}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3).to_sparse()}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, device="meta")}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(1).expand(1 << 40)}, "no plain floating-point tensor"),
+            ({"encoder.0.weight": torch.zeros(3, dtype=torch.int64)}, "not a plain floating-point tensor"),
+            ({"encoder.0.weight": torch.zeros(3, dtype=torch.complex64)}, "not a plain floating-point tensor"),
+            ({"encoder.0.weight": torch.zeros(3).to_sparse()}, "not a plain floating-point tensor"),
+            ({"encoder.0.weight": torch.zeros(3, device="meta")}, "not a plain floating-point tensor"),
+            ({"encoder.0.weight": torch.zeros(1).expand(1 << 40)}, "not a plain floating-point tensor"),
         ],
     )
     def test_checkpoints_of_something_else(self, checkpoint, tmp_path, content, message):
@@ -338,14 +338,14 @@ class TestOutput:
         folder.mkdir()
         (folder / "thesis.tex").touch()
         for target in (folder, folder / "thesis.tex"):
-            with pytest.raises(ValueError, match="is no model folder and is not overwritten"):
+            with pytest.raises(ValueError, match="is not a model folder and is not overwritten"):
                 convert_checkpoint(path, target, overwrite=True)
         assert (folder / "thesis.tex").exists()
 
     def test_the_checkpoint_is_not_overwritten_with_its_folder(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state())
         (tmp_path / "config.json").write_text("{}")
-        with pytest.raises(ValueError, match="holds the checkpoint itself"):
+        with pytest.raises(ValueError, match="holds the checkpoint, which"):
             convert_checkpoint(path, tmp_path, overwrite=True)
         assert path.exists()
 
