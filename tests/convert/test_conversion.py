@@ -9,13 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dse_hf import (
-    DAEModel,
-    SpectrogramFeatureExtractor,
-    WaveformFeatureExtractor,
-    WaveUNetModel,
-    convert_checkpoint,
-)
+from dse_hf import DAEModel, SpectrogramFeatureExtractor, WaveformFeatureExtractor, WaveUNetModel, convert_checkpoint
 from tests.models.test_dae import reference_forward
 
 
@@ -106,12 +100,7 @@ class TestAutoencoder:
     def test_libdses_recipe(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state((30, 20, 10), input_dim=129))
         config = DAEModel.from_pretrained(convert_checkpoint(path, tmp_path / "out")).config
-        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (
-            8000,
-            256,
-            128,
-            1e-8,
-        )
+        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (8000, 256, 128, 1e-8)
         extractor = SpectrogramFeatureExtractor.from_pretrained(tmp_path / "out")
         assert (extractor.sampling_rate, extractor.n_fft, extractor.hop_length) == (8000, 256, 128)
         assert (extractor.log_offset, extractor.feature_size) == (1e-8, 129)
@@ -144,11 +133,7 @@ class TestWaveUNet:
         config = WaveUNetModel.from_pretrained(folder).config
         assert (config.num_layers, config.channel_growth, config.channels) == (3, 4, 2)
         assert (config.downsampling_kernel_size, config.upsampling_kernel_size) == (5, 3)
-        assert (config.padding, config.output, config.sources) == (
-            "same",
-            "difference",
-            ["foreground", "background"],
-        )
+        assert (config.padding, config.output, config.sources) == ("same", "difference", ["foreground", "background"])
         extractor = WaveformFeatureExtractor.from_pretrained(folder)
         assert config.sampling_rate == extractor.sampling_rate == 22050 and extractor.feature_size == 2
 
@@ -267,22 +252,13 @@ class TestRefusals:
             ({"encoder.0.weight": torch.zeros(2, 2)}, "not a known network"),
             (without(autoencoder_state(), "encoder.1.0.weight"), "lacks encoder.1.0.weight"),
             (without(autoencoder_state(), "decoder.2.0.bias"), "lacks decoder.2.0.bias"),
-            (
-                without(autoencoder_state(), "encoder.2.0.weight"),
-                r"has decoder.0.0.weight of shape \(12, 5\)",
-            ),
-            (
-                {**autoencoder_state(), "head.weight": torch.zeros(1)},
-                "has head.weight, which does not belong to such",
-            ),
+            (without(autoencoder_state(), "encoder.2.0.weight"), r"has decoder.0.0.weight of shape \(12, 5\)"),
+            ({**autoencoder_state(), "head.weight": torch.zeros(1)}, "has head.weight, which does not belong to such"),
             (
                 {**autoencoder_state(), "decoder.0.0.weight": torch.zeros(5, 5)},
                 r"has decoder.0.0.weight of shape \(5, 5\) .* \(12, 5\)",
             ),
-            (
-                {**autoencoder_state(), "encoder.1.0.weight": torch.tensor(0.0)},
-                r"encoder.1.0.weight of shape \(\)",
-            ),
+            ({**autoencoder_state(), "encoder.1.0.weight": torch.tensor(0.0)}, r"encoder.1.0.weight of shape \(\)"),
             (autoencoder_state((4,), input_dim=1), "takes 1 values"),
             (without(waveunet_state(), "decoder.0.weight"), "lacks decoder.0.weight"),
             (without(waveunet_state(), "bottleneck.0.bias"), "lacks bottleneck.0.bias"),

@@ -14,7 +14,7 @@ import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
 from dse_hf.audio import AudioReader
-from tests.audio.test_audio import write_av
+from tests.audio.sounds import write_av
 
 from .arrays import pipeline
 from .trials import RIGHT, Case, Trial, check, refusal
