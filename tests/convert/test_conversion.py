@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import re
@@ -14,7 +15,7 @@ from tests.models.test_dae import reference_forward
 
 
 def autoencoder_state(widths=(20, 12, 5), input_dim=17) -> dict[str, torch.Tensor]:
-    """A state dict with the names and shapes of libdse's VanillaAutoEncoder; the last width is the latent."""
+    """A state dict with the names and shapes of libdse's VanillaAutoEncoder. The last width is that of the latent."""
 
     def norm(size):
         return {"weight": torch.rand(size) + 0.5, "bias": torch.randn(size)}
@@ -51,7 +52,7 @@ def waveunet_state(layers=3, down=5, up=3, growth=4, channels=1) -> dict[str, to
 
 
 def waveunet_forward(state: dict, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """libdse's forward pass, written out from its state dict: shares no code with the package."""
+    """The forward pass of libdse, written without code of the package."""
 
     def crop(x, length):
         start = (x.shape[-1] - length) // 2
@@ -95,7 +96,7 @@ class TestAutoencoder:
         frames = torch.randn(3, 17)
         with torch.no_grad():
             expected = reference_forward(state, frames)
-            torch.testing.assert_close(model(frames).reconstruction, expected, atol=1e-6, rtol=0)
+            torch.testing.assert_close(model(frames).reconstruction, expected, atol=1e-5, rtol=0)
 
     def test_libdses_recipe(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state((30, 20, 10), input_dim=129))
@@ -111,7 +112,7 @@ class TestWaveUNet:
         ("shape", "length", "output_length"),
         [
             ({}, 201, 201),
-            ({}, 200, 193),  # off the grid: libdse's skips and outputs are cropped
+            ({}, 200, 193),  # off the grid: libdse crops skips and outputs
             ({"layers": 7, "down": 15, "up": 5, "growth": 2}, 16384, 16257),
             ({"layers": 1, "down": 3, "up": 7, "growth": 1}, 64, 63),
             ({"channels": 2}, 97, 97),
@@ -125,8 +126,8 @@ class TestWaveUNet:
             expected, output = waveunet_forward(state, mixture), model(mixture)
             plain = model.network(mixture)
         assert expected[0].shape[-1] == output_length
-        torch.testing.assert_close((output.foreground, output.background), expected, atol=1e-6, rtol=0)
-        torch.testing.assert_close(plain, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close((output.foreground, output.background), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(plain, expected, atol=1e-5, rtol=0)
 
     def test_config_and_feature_extractor(self, checkpoint, tmp_path):
         folder = convert_checkpoint(checkpoint(waveunet_state(channels=2)), tmp_path / "out", sampling_rate=22050)
@@ -180,6 +181,12 @@ class Malicious:
         return os.system, (self.command,)
 
 
+NOT_PLAIN = (
+    *(torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.complex64), torch.zeros(3).to_sparse()),
+    *(torch.zeros(3, device="meta"), torch.zeros(1).expand(1 << 40)),
+)
+
+
 def without(state, name):
     return {key: tensor for key, tensor in state.items() if key != name}
 
@@ -206,7 +213,7 @@ class TestRefusals:
         assert "more than tensors" in self.refusal(path, tmp_path)
         assert not witness.exists()
         pickle.loads(path.read_bytes())
-        assert witness.exists()  # the file was a loaded weapon
+        assert witness.exists()  # the code in the file works
 
     @pytest.mark.parametrize(
         "content",
@@ -256,7 +263,7 @@ class TestRefusals:
             ({**autoencoder_state(), "head.weight": torch.zeros(1)}, "has head.weight, which does not belong to such"),
             (
                 {**autoencoder_state(), "decoder.0.0.weight": torch.zeros(5, 5)},
-                r"has decoder.0.0.weight of shape \(5, 5\) .* \(12, 5\)",
+                r"has decoder.0.0.weight of shape \(5, 5\), .* \(12, 5\)",
             ),
             ({**autoencoder_state(), "encoder.1.0.weight": torch.tensor(0.0)}, r"encoder.1.0.weight of shape \(\)"),
             (autoencoder_state((4,), input_dim=1), "takes 1 values"),
@@ -265,21 +272,13 @@ class TestRefusals:
             (waveunet_state(down=4), "downsampling_kernel_size=4: must be odd"),
             (
                 {**waveunet_state(), "output_layer.0.weight": torch.zeros(3, 5, 1)},
-                r"output_layer.0.weight of shape \(3, 5, 1\) .* \(1, 5, 1\)",
+                r"output_layer.0.weight of shape \(3, 5, 1\), .* \(1, 5, 1\)",
             ),
-            (
-                {**autoencoder_state(), "encoder.0.bias": torch.full((17,), float("nan"))},
-                "encoder.0.bias holds NaN or infinity",
+            *(
+                ({**autoencoder_state(), "encoder.0.bias": torch.full((17,), value)}, "bias holds NaN or infinity")
+                for value in (math.nan, math.inf)
             ),
-            (
-                {**autoencoder_state(), "encoder.0.bias": torch.full((17,), float("inf"))},
-                "encoder.0.bias holds NaN or infinity",
-            ),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.int64)}, "not a plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.complex64)}, "not a plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3).to_sparse()}, "not a plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, device="meta")}, "not a plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(1).expand(1 << 40)}, "not a plain floating-point tensor"),
+            *(({"encoder.0.weight": tensor}, "not a plain floating-point tensor") for tensor in NOT_PLAIN),
         ],
     )
     def test_checkpoints_of_something_else(self, checkpoint, tmp_path, content, message):
