@@ -174,13 +174,8 @@ def hostile_config(folder: Path, case: Case, marker: Path) -> None:
     code = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
     (folder / "evil.py").write_text(f"import os\nos.mkdir({str(marker)!r})\n")
     fields = (
-        *(
-            {"num_layers": 10**6},
-            {"num_layers": 20},
-            {"channel_growth": 10**9},
-            {"sampling_rate": 0},
-            {"num_labels": 10**9},
-        ),
+        *({"num_layers": 10**6}, {"num_layers": 20}, {"channel_growth": 10**9}),
+        *({"num_labels": 10**9}, {"sampling_rate": 0}),
         *({"num_layers": 20, "downsampling_kernel_size": 255}, {"channels": 10**6}, {"sources": ["../../a", "b"]}),
         *({"model_type": "nonsense", "auto_map": code}, {"model_type": "bert", "auto_map": code, "vocab_size": 10**9}),
         *({"model_type": None, "auto_map": code}, {"model_type": "bert", "num_labels": 10**9}, {"id2label": 5}),
