@@ -151,14 +151,7 @@ def _find_here(name: str) -> ModelSource | None:
 
 def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
     """Downloads the files that changed. If the Hub cannot be reached, uses those in the cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     reachable = False
     try:
@@ -171,13 +164,13 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
             allow_patterns=["config.json", "preprocessor_config.json", "model*.safetensors", _INDEX],
             ignore_patterns=["*/*"],
         )
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ValueError(
             f"model {hub_id!r}: is gated; ask for access on its page, then run `hf auth login`"
         ) from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise ValueError(f"model {hub_id!r}: has no revision {revision!r}; see the branches on its page") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ValueError(
             f"model {hub_id!r}: neither a folder here nor a model on the Hub; check the name "
             "(if it is private, run `hf auth login`)"
@@ -185,7 +178,7 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
     except Exception as error:  # the types of network errors depend on the version of huggingface_hub
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
             reason = "the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN"
-        elif reachable and not isinstance(error, LocalEntryNotFoundError):
+        elif reachable and not isinstance(error, errors.LocalEntryNotFoundError):
             reason = f"could not be downloaded ({_reason(error)}); try again"
         else:
             reason = "the Hub cannot be reached, and the cache does not have it; check the network"
@@ -196,12 +189,11 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
 
 def _is_within_reach(hub_id: str, revision: str | None) -> bool:
     """Whether the Hub answers. Asks once, as a download would retry for half a minute. Raises its refusals."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub import HfApi, errors
 
     try:
         HfApi().model_info(hub_id, revision=revision or "main", timeout=_HUB_SECONDS)
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
         raise
     except Exception as error:  # no network, offline mode, or an error of the Hub
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
@@ -240,11 +232,18 @@ def _check_weights(folder: Path, config) -> None:
     import torch
     import transformers
 
-    found = tensor_shapes(folder)
     with torch.device("meta"):  # shapes only: nothing is allocated
         model = transformers.AutoModel.from_config(config)
+    differences = differing_tensors(tensor_shapes(folder), model)
+    if differences:
+        shown = ", ".join(differences[:3]) + (f", and {len(differences) - 3} more" if len(differences) > 3 else "")
+        raise ValueError(f"its weights do not fit its config.json: {shown}; get both files again")
+
+
+def differing_tensors(found: dict[str, tuple[int, ...]], model) -> list[str]:
+    """Says in which tensors a file with these names and shapes differs from the state dict of a model or network."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    differences = [
+    return [
         *(f"{name} is missing" for name in expected if name not in found),
         *(f"{name} belongs to another network" for name in found if name not in expected),
         *(
@@ -253,9 +252,6 @@ def _check_weights(folder: Path, config) -> None:
             if found.get(name, shape) != shape
         ),
     ]
-    if differences:
-        shown = ", ".join(differences[:3]) + (f", and {len(differences) - 3} more" if len(differences) > 3 else "")
-        raise ValueError(f"its weights do not fit its config.json: {shown}; get both files again")
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, SequenceFeatureExtractor
 
+from ..loading import differing_tensors
 from ..models.configuration_dae import DAEConfig
 from ..models.configuration_waveunet import WaveUNetConfig
 from ..registry import feature_extractor_for, model_type_of
@@ -163,25 +164,19 @@ def _read_config(state_dict: dict[str, Tensor], sampling_rate: int | None) -> Pr
 
 def _size(state_dict: dict[str, Tensor], name: str, axis: int) -> int:
     if name not in state_dict:
-        raise ValueError(f"lacks {name}")
+        raise ValueError(f"{name} is missing")
     shape = tuple(state_dict[name].shape)
     if axis >= len(shape):
-        raise ValueError(f"has {name} of shape {shape}")
+        raise ValueError(f"{name} has shape {shape}")
     return shape[axis]
 
 
 def _load_model(config: PreTrainedConfig, state_dict: dict[str, Tensor]) -> PreTrainedModel:
     with torch.device("meta"):  # shapes only: nothing is allocated for a checkpoint that does not fit
         model = model_type_of(config.model_type).model_class(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.network.state_dict().items()}
-    for name in [*expected, *state_dict]:
-        if name not in state_dict:
-            raise ValueError(f"lacks {name}")
-        if name not in expected:
-            raise ValueError(f"has {name}, which does not belong to such a network")
-        shape = tuple(state_dict[name].shape)
-        if shape != expected[name]:
-            raise ValueError(f"has {name} of shape {shape}, but its other tensors require {expected[name]}")
+    differences = differing_tensors({name: tuple(tensor.shape) for name, tensor in state_dict.items()}, model.network)
+    if differences:
+        raise ValueError(f"its tensors do not fit each other: {differences[0]}")
     # Tensors that share memory cannot be saved, so each is copied.
     weights = {name: tensor.to(torch.float32, copy=True).contiguous() for name, tensor in state_dict.items()}
     model.network.load_state_dict(weights, assign=True)

@@ -1,13 +1,12 @@
 """Loads splits of Hub datasets and local folders. The audio stays encoded; the workers of the loader decode it."""
 
-import csv
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..audio.formats import is_audio_file
 from ..errors import one_line
-from .audio_folders import joined, needs_torchcodec, read_audio_folder, with_audio
+from .audio_folders import METADATA, needs_torchcodec, read_audio_folder, rows_of
 from .specs import DatasetSpec
 
 
@@ -117,10 +116,7 @@ def audio_columns(dataset) -> list[str]:
 def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list[dict]:
     """Reads a split of a local folder of audio files. Returns no rows if `<folder>/<split>` has no audio files.
 
-    The layout is that of `datasets`' audiofolder: every `<folder>/<split>/**/*.flac` (or another suffix in the table
-    of formats) is a row with the column `audio`, and the columns that `<folder>/<split>/metadata.csv` has for its
-    `file_name`. If the metadata name files as `<column>_file_name`, every row of the metadata is a row instead, with
-    one audio column for each such column.
+    See `rows_of` for the rows; the metadata are in `<folder>/<split>/metadata.csv` or `metadata.jsonl`.
 
     With `columns`, a row consists of files that were recorded together. These are `<split>/noisy/a.wav` and
     `<split>/clean/a.wav` if a folder has the name of one of the columns, otherwise `<split>/song/vocals.wav` and
@@ -133,19 +129,8 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
         return []
     if columns:
         return _parallel_rows(root, files, columns)
-    rows = [{"audio": {"bytes": None, "path": str(path)}} for path in files]
-    metadata = root / "metadata.csv"
-    if metadata.exists():
-        with open(metadata, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names, table = reader.fieldnames or [], list(reader)
-        if any(name.endswith("_file_name") for name in names):
-            items = {row["audio"]["path"]: row["audio"] for row in rows}
-            return [with_audio(joined(str(root), row), items) for row in table]
-        described = {str(root / row.pop("file_name")): row for row in table}
-        empty = {column: None for row in described.values() for column in row}
-        rows = [{**row, **empty, **described.get(row["audio"]["path"], {})} for row in rows]
-    return rows
+    metadata = [(root / name).as_posix() for name in METADATA if (root / name).exists()]
+    return rows_of({path.as_posix(): str(path) for path in files}, metadata)
 
 
 def _parallel_rows(root: Path, files: list[Path], columns: Collection[str]) -> list[dict]:
