@@ -12,16 +12,14 @@ class AudioFormat:
     """A format that can be read, and written if it has a `container`.
 
     Args:
-        title (`str`): the name of the format in messages.
-        demuxers (`tuple[str, ...]`): FFmpeg's names of the container. FFmpeg opens only the containers named here.
-        signatures (`tuple[bytes, ...]`): the first four bytes of its files, if libsndfile is the better reader. FFmpeg
-            reads all files without such a signature.
-        container (`str`, *optional*): libsndfile's name of the container to write. `None`: the format is only read.
-        subtype (`str`, *optional*): libsndfile's name of the codec to write. `None`: the output has the input's sample
-            format if the container can store it.
-        max_sampling_rate (`int`, *optional*): the highest rate that may be written, in Hz, if libsndfile does not
-            check it.
-        is_video (`bool`): the files usually contain pictures as well. Only their sound is read.
+        title (`str`): its name in messages.
+        demuxers (`tuple[str, ...]`): FFmpeg's names of the container. FFmpeg opens no other containers.
+        signatures (`tuple[bytes, ...]`): the first four bytes of the files, if libsndfile is the better reader.
+        container (`str`, *optional*): libsndfile's name of the container to write.
+        subtype (`str`, *optional*): libsndfile's name of the codec to write. `None`: the output keeps the sample
+            format of the input, if the container can store it.
+        max_sampling_rate (`int`, *optional*): the highest rate to write, in Hz, if libsndfile does not check it.
+        is_video (`bool`): the files usually contain pictures. Only their sound is read.
     """
 
     title: str
@@ -52,13 +50,12 @@ FORMATS: dict[str, AudioFormat] = {
 # Rarer files are recognised by their content alone. Playlists, which name other files, are not among them.
 _RARE_SIGNATURES = {b".snd", b"caff", b"NIST", b"Crea", b"MATL", b"\x64\xa3\x01\x00"}
 _RARE_DEMUXERS = "3gp,3g2,aac,caf,au,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,amr,ape,wv,tta"
-
-# libsndfile's names of the sample formats that outputs may take over from the input → bits of a sample.
+# libsndfile's names of the sample formats that an output may keep → bits of a sample.
 SAMPLE_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 
 
 def integer_bits(subtype: str) -> int | None:
-    """Returns the bits of a sample format of integers; `None` for floats and codecs."""
+    """The bits of a sample format of integers; `None` for floats and codecs."""
     return SAMPLE_BITS.get(subtype) if subtype.startswith("PCM_") else None
 
 
@@ -78,7 +75,7 @@ def libsndfile_signatures() -> set[bytes]:
 
 
 def ffmpeg_demuxers() -> str:
-    """FFmpeg's `format_whitelist`: the containers that it may open."""
+    """The containers that FFmpeg may open, for its option `format_whitelist`."""
     return ",".join([_RARE_DEMUXERS, *(name for entry in FORMATS.values() for name in entry.demuxers)])
 
 

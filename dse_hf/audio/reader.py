@@ -32,8 +32,7 @@ class AudioReader:
         source (`str`, `os.PathLike`, `bytes` or a binary file object):
             A path, the content of a file, or an open file. An open file is read from its start and stays open. If it
             cannot seek (a pipe), it is first copied to a temporary file.
-        block_seconds (`float`, *optional*, defaults to 1.0):
-            The length of a block. Blocks of many channels are shorter.
+        block_seconds (`float`, *optional*, defaults to 1.0): the length of a block; less if there are many channels.
 
     Attributes:
         name (`str`): the name of the file, for messages.
@@ -44,9 +43,8 @@ class AudioReader:
         subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the name of the codec.
 
     Raises:
-        AudioError: on opening or reading. The file does not exist, is a folder, may not be read, contains no audio,
-            is empty, damaged or incomplete, contains NaN or infinity, or has a sampling rate or a number of channels
-            outside these limits.
+        AudioError: on opening or reading. The file does not exist, is a folder, may not be read, holds no audio, is
+            damaged or incomplete, holds NaN or infinity, or is outside these limits.
     """
 
     def __init__(self, source, block_seconds: float = 1.0):
@@ -78,11 +76,7 @@ class AudioReader:
         self._block_frames = max(1, min(round(block_seconds * self.sampling_rate), 2**20 // self.channels))
 
     def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
-        """Yields all samples, once, in blocks (n, channels), full scale ±1.
-
-        Args:
-            dtype (`str`): `"float32"`, or `"float64"`, which integers of 32 bits need to be exact.
-        """
+        """Yields all samples, once, in blocks (n, channels). Integers of 32 bits need `"float64"` to be exact."""
         position, blocks = 0, self._decoder.blocks(self._block_frames, dtype)
         while True:
             with self._reported_errors():
@@ -120,19 +114,10 @@ class AudioReader:
 
 
 def read_audio(source, sampling_rate: int, max_seconds: float | None = None, mono: bool = False) -> np.ndarray:
-    """Reads a whole file, or its start, at another sampling rate.
+    """Reads a whole file, or its first `max_seconds`, at another sampling rate in Hz.
 
-    Args:
-        source: see [`AudioReader`].
-        sampling_rate (`int`): the sampling rate of the result, in Hz.
-        max_seconds (`float`, *optional*): read no more than this.
-        mono (`bool`): return the mean of the channels.
-
-    Returns:
-        `np.ndarray`: (T, C) float32, full scale ±1; C = 1 if `mono`.
-
-    Raises:
-        AudioError: the file cannot be read.
+    Returns (T, C) in float32, full scale ±1; with `mono`, the mean of the channels, (T, 1). Raises the errors of
+    [`AudioReader`].
     """
     blocks, frames = [], 0
     with AudioReader(source) as reader:

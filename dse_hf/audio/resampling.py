@@ -6,16 +6,9 @@ from numpy.typing import NDArray
 
 
 def resample(samples: NDArray, rate: int, new_rate: int, length: int | None = None) -> NDArray:
-    """Resamples a whole signal.
+    """Resamples a whole signal (T, C) from `rate` to `new_rate`, in Hz. Equal rates change nothing.
 
-    Args:
-        samples (`np.ndarray`): (T, C).
-        rate, new_rate (`int`): the sampling rates before and after, in Hz. If they are equal, the samples stay as
-            they are.
-        length (`int`, *optional*): cut the result, or fill it with zeros, to this number of samples.
-
-    Returns:
-        `np.ndarray`: (T', C), in the same dtype.
+    Returns (T', C) in the same dtype. With `length`, the result is cut, or filled with zeros, to that many samples.
     """
     if rate != new_rate:
         samples = soxr.resample(np.ascontiguousarray(samples), rate, new_rate)
@@ -28,8 +21,7 @@ class Resampler:
     """Resamples a stream of blocks (n, channels) in float32. Every sample keeps its time.
 
     Args:
-        input_rate, output_rate (`int`): the sampling rates before and after, in Hz. If they are equal, the blocks
-            stay as they are.
+        input_rate, output_rate (`int`): the sampling rates before and after, in Hz. Equal rates change nothing.
         channels (`int`): the number of channels of the blocks.
     """
 

@@ -19,11 +19,7 @@ def complain(error) -> None:
 
 @contextlib.contextmanager
 def requiring(extra: str) -> Iterator[None]:
-    """Around imports that need an optional dependency.
-
-    Raises:
-        ValueError: an import failed; tells how to install the dependencies.
-    """
+    """Replaces an ImportError by a ValueError that says how to install these optional dependencies."""
     try:
         yield
     except ImportError as error:

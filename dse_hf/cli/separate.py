@@ -7,14 +7,13 @@ import json
 import math
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 
 from ..audio.formats import FORMATS, writable_formats
-from ..errors import one_line
+from ..errors import describe_os_error, one_line
 from ..loading import DEFAULT_MODEL, DTYPES
 from .console import FAILURE, complain, quiet_libraries
 
@@ -73,20 +72,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _existing_files(files: list[str], report: "_Report") -> list[str]:
     """Returns the files that exist, each once. The others are reported before a model is loaded."""
-    from ..audio import AudioError
-    from ..errors import describe_os_error
-
     existing: dict[str, str] = {}
     for file in files:
         identity = os.path.realpath(file)
         with report.catching(file):
-            try:
-                if stat.S_ISDIR(os.stat(file).st_mode):
-                    raise IsADirectoryError
-            except OSError as error:
-                raise AudioError(f"{file}: {describe_os_error(error)}") from error
+            os.stat(file)  # raises an error if there is no such file
+            if os.path.isdir(file):
+                raise IsADirectoryError
             if identity in existing:
-                raise AudioError(f"{file}: given twice; leave one out")
+                raise ValueError("given twice; leave one out")
             existing[identity] = file
     return list(existing.values())
 
@@ -160,12 +154,13 @@ class _Report:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            message = one_line(str(error) or "out of memory")
+            message = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            message = one_line(message or "out of memory")
             if isinstance(error, (MemoryError, RuntimeError)):
                 if "memory" not in message:
                     raise  # our own mistake, which a traceback helps to find
                 message = f"{one_line(message, most=100)}; free some memory, or give --device cpu"
-            if name not in message:
+            if not message.startswith(f"{one_line(name)}: "):
                 message = f"{name}: {message}"
             self.failed = True
             complain(message)

@@ -63,7 +63,10 @@ class EncodedClip:
             raise BadClipError("empty", "0 bytes")
         try:
             if content is None and "://" in path:
-                content = _fetch(path)
+                import fsspec
+
+                with fsspec.open(path, "rb") as file:
+                    content = file.read()
             # libsndfile alone is much faster than AudioReader, which is made for long files.
             self._file = soundfile.SoundFile(io.BytesIO(content) if content is not None else path)
             self.rate = self._file.samplerate
@@ -133,13 +136,6 @@ def _content_and_path(item) -> tuple[bytes | None, str | None]:
     if isinstance(item, (bytes, bytearray)):
         return bytes(item), None
     return (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None, None)
-
-
-def _fetch(url: str) -> bytes:
-    import fsspec
-
-    with fsspec.open(url, "rb") as file:
-        return file.read()
 
 
 def _reason(message: str) -> str:

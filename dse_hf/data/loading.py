@@ -1,7 +1,6 @@
 """Loads splits of Hub datasets and local folders. The audio stays encoded; the workers of the loader decode it."""
 
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from ..audio.formats import is_audio_file
@@ -70,11 +69,12 @@ def _load_saved(folder: Path, split: str):
     if not _is_saved(folder):
         folder = folder / split
         if not _is_saved(folder):
-            raise ValueError(f"no such folder; {folder.parent} has {_listed(_folders(folder.parent))}")
+            folders = sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir())
+            raise ValueError(f"no such folder; {folder.parent} has {', '.join(folders) or 'none'}")
     dataset = load_from_disk(str(folder))
     if isinstance(dataset, DatasetDict):
         if split not in dataset:
-            raise ValueError(f"no such split; it has {_listed(dataset)}")
+            raise ValueError(f"no such split; it has {', '.join(dataset) or 'none'}")
         return dataset[split]
     return dataset
 
@@ -124,7 +124,7 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
     """
     # The loader of `datasets` would need torchcodec even for files that it does not decode.
     root = folder / split
-    files = _audio_files(root)
+    files = sorted(path for path in root.glob("**/*") if is_audio_file(path))
     if not files:
         return []
     if columns:
@@ -134,29 +134,14 @@ def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list
 
 
 def _parallel_rows(root: Path, files: list[Path], columns: Collection[str]) -> list[dict]:
-    parts = {path: path.relative_to(root).with_suffix("").parts for path in files}
-    if any(path[0] in columns for path in parts.values() if len(path) > 1):
-        return _rows({file: ("/".join(path[1:]), path[0]) for file, path in parts.items()})
-    return _rows({file: ("/".join(path[:-1]), path[-1]) for file, path in parts.items()})
-
-
-def _rows(places: dict[Path, tuple[str, str]]) -> list[dict]:
-    """Makes rows of a table file → (row, column). A row without a file for a column has an empty item there."""
-    columns = sorted({column for _, column in places.values()})
-    rows: dict[str, dict] = {}
-    for path, (row, column) in places.items():
-        empty = {"name": row, **{name: {"bytes": None, "path": None} for name in columns}}
-        rows.setdefault(row, empty)[column] = {"bytes": None, "path": str(path)}
+    """Rows of files that were recorded together. A row without a file for a column has an empty item there."""
+    parts = {file: file.relative_to(root).with_suffix("").parts for file in files}
+    # The column is the first part of the path, or the last one.
+    is_first = any(path[0] in columns for path in parts.values() if len(path) > 1)
+    places = {file: (path[0], path[1:]) if is_first else (path[-1], path[:-1]) for file, path in parts.items()}
+    names = sorted({column for column, _ in places.values()})
+    rows: dict[tuple[str, ...], dict] = {}
+    for file, (column, row) in places.items():
+        empty = {"name": "/".join(row), **{name: {"bytes": None, "path": None} for name in names}}
+        rows.setdefault(row, empty)[column] = {"bytes": None, "path": str(file)}
     return list(rows.values())
-
-
-def _audio_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*") if is_audio_file(path))
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
