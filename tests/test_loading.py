@@ -164,7 +164,7 @@ def test_typo_is_answered_with_the_names(saved, monkeypatch):
     assert "did you mean" not in one_line("xyz")
 
 
-def test_hub_id_out_of_reach_is_told_at_once(monkeypatch):
+def test_hub_id_out_of_reach_is_reported_at_once(monkeypatch):
     def no_route(*args, **kwargs):
         raise ConnectionError
 

@@ -15,6 +15,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from transformers.utils import logging
 
+from ..errors import one_line
 from ..loading import DEFAULT_MODEL, OFFERED_MODELS, load_model
 from . import drawing, sounds
 
@@ -36,7 +37,7 @@ def answering(handler: Callable) -> Callable:
         try:
             return handler(*args, **kwargs)
         except ValueError as error:
-            message = " ".join(_DIRECTORY.sub("", str(error)).split())
+            message = one_line(_DIRECTORY.sub("", str(error)))
             raise gr.Error(message, duration=15, print_exception=False) from None
         except Exception:
             logger.exception("a request failed")

@@ -41,7 +41,7 @@ def one_line(error) -> str:
         (wav_bytes(np.zeros(16000))[:-10], "breaks off"),
     ],
 )
-def test_unreadable_content_is_told_in_one_line(tmp_path, content, wanted):
+def test_unreadable_content_is_reported_in_one_line(tmp_path, content, wanted):
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=wanted) as error:
@@ -50,7 +50,7 @@ def test_unreadable_content_is_told_in_one_line(tmp_path, content, wanted):
     assert ";" in one_line(error)
 
 
-def test_a_header_that_points_before_the_file_is_told_without_a_traceback(tmp_path, capfd):
+def test_a_header_that_points_before_the_file_is_reported_without_a_traceback(tmp_path, capfd):
     content = bytearray(write_av(tmp_path / "a.asf", tones(), 48000, "ac3").read_bytes())
     content[44:52] = bytes(7) + b"\x80"
     (tmp_path / "a.asf").write_bytes(content)
@@ -59,7 +59,7 @@ def test_a_header_that_points_before_the_file_is_told_without_a_traceback(tmp_pa
     assert capfd.readouterr().err == ""
 
 
-def test_content_that_points_before_its_start_is_told_without_a_traceback(tmp_path, capfd):
+def test_content_that_points_before_its_start_is_reported_without_a_traceback(tmp_path, capfd):
     soundfile.write(tmp_path / "a.aiff", tones(), 48000)
     content = bytearray((tmp_path / "a.aiff").read_bytes())
     content[31:39] = b"\x80" + bytes(7)
@@ -68,7 +68,7 @@ def test_content_that_points_before_its_start_is_told_without_a_traceback(tmp_pa
     assert capfd.readouterr().err == ""
 
 
-def test_a_track_that_begins_in_the_middle_is_told(tmp_path):
+def test_a_track_that_begins_in_the_middle_is_reported(tmp_path):
     content = bytearray(write_av(tmp_path / "a.ts", tones(seconds=3), 48000, "aac").read_bytes())
     for packet in range(len(content) // 2 // 188 * 188, len(content), 188):
         if content[packet + 1] & 31 == 1 and content[packet + 2] == 0:  # of track 0x100
@@ -78,7 +78,7 @@ def test_a_track_that_begins_in_the_middle_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("works", [0, 1000, 12000])
-def test_a_disk_that_fails_is_told(tmp_path, works):
+def test_a_disk_that_fails_is_reported(tmp_path, works):
     class Failing(io.BytesIO):
         name = "a.mkv"
 
@@ -144,7 +144,7 @@ def test_broken_off_files(tmp_path, kind):
     one_line(error)
 
 
-def test_nan_is_told_with_its_time(tmp_path):
+def test_nan_is_reported_with_its_time(tmp_path):
     samples = tones(16000, 3, 2)
     samples[40000, 1] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
@@ -153,6 +153,6 @@ def test_nan_is_told_with_its_time(tmp_path):
 
 
 @pytest.mark.parametrize("length", [4, 5, 26])
-def test_an_ogg_file_that_ends_in_its_first_header_is_told(length):
+def test_an_ogg_file_that_ends_in_its_first_header_is_reported(length):
     with pytest.raises(AudioError, match="breaks off in the middle of an ogg page"):
         read((b"OggS" + bytes(22))[:length])
