@@ -1,8 +1,8 @@
-"""How errors are worded: one line that names what is wrong and the next step."""
+"""The wording of errors: one line that says what is wrong and what to do."""
 
 
 def one_line(error: BaseException | str, most: int | None = None) -> str:
-    """The error's text without line breaks, cut to `most` characters if given; its class's name if it has no text."""
+    """The text of an error without line breaks, at most `most` characters; its class name if it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
     if most is not None and len(text) > most:
         text = f"{text[: most - 2]} …"
@@ -10,7 +10,7 @@ def one_line(error: BaseException | str, most: int | None = None) -> str:
 
 
 def describe_os_error(error: OSError) -> str:
-    """What went wrong with a file, and the next step."""
+    """Says what went wrong with a file, and what to do."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder; check the name"
     if isinstance(error, IsADirectoryError):

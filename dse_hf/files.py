@@ -1,4 +1,4 @@
-"""Files that appear only when they are complete: written under a temporary name, then renamed."""
+"""Writes files under a temporary name and renames them, so that they appear only when they are complete."""
 
 import contextlib
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def temporary_name(path: str | os.PathLike) -> Path:
-    """A hidden name beside `path` that no other process takes: `.<name>.<8 hex digits>.part`."""
+    """Returns an unused hidden name in the same folder: `.<name>.<8 hex digits>.part`."""
     path = Path(path)
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives the temporary name to write to. It becomes `path` if the block succeeds, and is removed if it fails.
+    """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.
@@ -30,6 +30,6 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file in UTF-8 by [`atomic_write`]."""
+    """Writes a text file in UTF-8 with [`atomic_write`]."""
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The models that come with the package, and the way from a name to a model."""
+"""Finds and loads a model by its name: an embedded one, a folder, or one on the Hub."""
 
 import difflib
 import json
@@ -11,18 +11,19 @@ from .registry import MODEL_TYPES
 
 
 DEFAULT_MODEL = "waveunet-speech-16khz"
-# By the Space: the autoencoders are there to compare with, and make most recordings worse.
+# The models of the Space. The autoencoders serve for comparisons and make most recordings worse.
 OFFERED_MODELS = (DEFAULT_MODEL, "waveunet-dialogue-16khz")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _FOLDER = Path(__file__).with_name("pretrained")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _INDEX = "model.safetensors.index.json"
 _MAX_CONFIG_BYTES = 1_000_000
-_HUB_SECONDS = 10.0  # to wait for the Hub's first answer; without network there is none
+_HUB_SECONDS = 10.0  # how long to wait for the first answer of the Hub
 
 
 def embedded_models() -> list[str]:
-    """Names of the models that come with the package: they need no network."""
+    """Names of the models that are part of the package and need no network."""
     return sorted(config.parent.name for config in _FOLDER.glob("*/config.json"))
 
 
@@ -32,7 +33,7 @@ class UnknownModelError(ValueError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model is: its `name` as it was given, of which `kind` that is, and the `folder` with its files."""
+    """The `name` that the user gave, the `kind` of place that it means for messages, and the `folder` of the files."""
 
     name: str
     kind: str
@@ -44,25 +45,26 @@ class ModelSource:
 
 def load_model(name=DEFAULT_MODEL, device: str = "auto", dtype: str = "auto", revision: str | None = None):
     r"""
-    Loads a model for separation, in evaluation mode. Only safetensors are read, and no code but dse-hf's own is run.
+    Loads a model for separation, in evaluation mode. It reads weights only from safetensors files, and runs no code
+    from the model's folder or repository.
 
     Args:
         name (`str` or `os.PathLike`, *optional*):
-            One of [`embedded_models`], a folder, or an id on the Hub (`owner/name`): the first that it is. The log
-            says which one it was, at level INFO. Or what [`find_model`] gives.
+            One of [`embedded_models`], a folder, or a repository on the Hub (`owner/name`), looked up in this order.
+            The log at level INFO says which one it was. A [`ModelSource`] from [`find_model`] also works.
         device (`str`, *optional*, defaults to `"auto"`):
-            As in PyTorch; `"auto"` is CUDA where there is any, else the CPU.
+            A device of PyTorch. `"auto"` is CUDA if it is available, otherwise the CPU.
         dtype (`str`, *optional*, defaults to `"auto"`):
-            `"float32"`, `"bfloat16"` or `"float16"`; `"auto"` is the saved one on CUDA, float32 elsewhere.
+            `"float32"`, `"bfloat16"` or `"float16"`. `"auto"` is the saved dtype on CUDA and float32 elsewhere.
         revision (`str`, *optional*, defaults to `"main"`):
-            Branch, tag or commit on the Hub.
+            A branch, tag or commit of a repository on the Hub.
 
     Raises:
-        ValueError: there is no such model, it is none of ours, its files are damaged or do not fit each other, or
-            there is no such device or dtype. One line that says what to do.
+        ValueError: the model does not exist, is of another type, or its files are damaged or do not fit each other;
+            or the device or dtype is not available. The message is one line that says what to do.
     """
-    if dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype {dtype!r}: give auto, float32, bfloat16 or float16")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: give one of {', '.join(DTYPES)}")
     device = _available_device(device)
     if dtype == "auto" and device.type != "cuda":
         dtype = "float32"
@@ -71,7 +73,7 @@ def load_model(name=DEFAULT_MODEL, device: str = "auto", dtype: str = "auto", re
 
 
 def find_model(name=DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
-    """The first step of [`load_model`]: finds the model's files, and gets them if they are on the Hub."""
+    """The first step of [`load_model`]: finds the files of the model, and downloads them if they are on the Hub."""
     from transformers.utils import logging
 
     name = str(name)
@@ -79,18 +81,18 @@ def find_model(name=DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
     if source is None:
         source = _get_from_hub(name, revision)
     elif revision is not None:
-        raise ValueError(f"model {name!r}: is {source.kind}, which has no revision {revision!r}; leave that out")
+        raise ValueError(f"model {name!r}: is {source.kind}, which has no revision {revision!r}; leave it out")
     logging.get_logger(__name__).info(f"{source}, {source.folder}")
     return source
 
 
 def load_source(source: ModelSource, dtype: str = "auto"):
-    """The second step: loads the files, if they are a model of ours and fit each other; `dtype` as in transformers."""
+    """The second step of [`load_model`]: checks the files, and loads them with `dtype` as in `from_pretrained`."""
     import transformers
 
     import dse_hf  # noqa: F401 (registers our models with transformers)
 
-    # False, not unset: else transformers would ask whether to run code from the repository.
+    # If trust_remote_code were not set, transformers would ask whether to run code from the repository.
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         _check_model_type(source.folder / "config.json")
@@ -102,7 +104,7 @@ def load_source(source: ModelSource, dtype: str = "auto"):
         for weight, tensor in model.state_dict().items():
             if not tensor.isfinite().all():
                 raise ValueError(f"its weight {weight} holds NaN or infinity; use a checkpoint from before it broke")
-    except Exception as error:  # of any kind: config.json may hold anything
+    except Exception as error:  # any exception, because config.json may hold anything
         reason = _reason(error)
         advice = "" if "; " in reason else "; or give a model that dse-hf made"
         raise ValueError(f"model {source.name!r}: {reason}{advice}") from error
@@ -118,21 +120,21 @@ def _available_device(device: str):
     try:
         torch.zeros(1, device=device).item()
         return torch.device(device)
-    except (RuntimeError, AssertionError) as error:  # asserted: built with CUDA
+    except (RuntimeError, AssertionError) as error:  # an AssertionError if PyTorch was built without CUDA
         reason = _reason(error)
         raise ValueError(f"device {device!r}: not available ({reason}); give auto or cpu") from error
 
 
-# ── Where a model is ──
+# ── Finding the files ──
 
 
 def is_hub_id(name) -> bool:
-    """Whether a name can only be that of a repository on the Hub: `owner/name`, and nothing of that name is here."""
+    """Whether a name has the form `owner/name` of a repository on the Hub, and is not an existing path."""
     return _HUB_ID.fullmatch(str(name)) is not None and not Path(name).expanduser().exists()
 
 
 def _find_here(name: str) -> ModelSource | None:
-    """None if the name may be one on the Hub."""
+    """Finds an embedded model or a folder. Returns `None` if the name may be that of a repository on the Hub."""
     embedded = embedded_models()
     if name in embedded:
         return ModelSource(name, "embedded", _FOLDER / name)
@@ -152,15 +154,8 @@ def _find_here(name: str) -> ModelSource | None:
 
 
 def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
-    """Downloads what is new of a model, or finds it in the cache where the Hub is out of reach."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    """Downloads the files that changed. If the Hub cannot be reached, uses those in the cache."""
+    from huggingface_hub import errors, snapshot_download
 
     reachable = False
     try:
@@ -169,25 +164,25 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
             hub_id,
             revision=revision,
             local_files_only=not reachable,
-            # Safetensors and what describes them: no code, and nothing that could be a pickle.
+            # Only safetensors and JSON files: no code, and nothing that could be a pickle.
             allow_patterns=["config.json", "preprocessor_config.json", "model*.safetensors", _INDEX],
             ignore_patterns=["*/*"],
         )
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ValueError(
             f"model {hub_id!r}: is gated; ask for access on its page, then run `hf auth login`"
         ) from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise ValueError(f"model {hub_id!r}: has no revision {revision!r}; see the branches on its page") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ValueError(
             f"model {hub_id!r}: neither a folder here nor a model on the Hub; check the name "
             "(if it is private, run `hf auth login`)"
         ) from error
-    except Exception as error:  # of the network, in many guises: the Hub's HTTP client is another in each version
+    except Exception as error:  # the types of network errors depend on the version of huggingface_hub
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
             reason = "the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN"
-        elif reachable and not isinstance(error, LocalEntryNotFoundError):
+        elif reachable and not isinstance(error, errors.LocalEntryNotFoundError):
             reason = f"could not be downloaded ({_reason(error)}); try again"
         else:
             reason = "the Hub cannot be reached, and the cache does not have it; check the network"
@@ -197,32 +192,31 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
 
 
 def _is_within_reach(hub_id: str, revision: str | None) -> bool:
-    """Asks the Hub once, where the download would try for half a minute; its refusals are raised."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    """Whether the Hub answers. Asks once, as a download would retry for half a minute. Raises its refusals."""
+    from huggingface_hub import HfApi, errors
 
     try:
         HfApi().model_info(hub_id, revision=revision or "main", timeout=_HUB_SECONDS)
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError):
         raise
-    except Exception as error:  # no network, told not to use it, or a Hub out of order
+    except Exception as error:  # no network, offline mode, or an error of the Hub
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
             raise
         return False
     return True
 
 
-# ── What is in its files ──
+# ── Checking the files ──
 
 
 def _check_model_type(path: Path) -> None:
-    """Looks at config.json before transformers does: of other models it could ask for any amount of memory."""
+    """Refuses configs of other models. transformers must not read them, as they could ask for any amount of memory."""
     from transformers import CONFIG_MAPPING
 
     if not path.is_file():
-        raise ValueError("has no config.json, so that it is no model of transformers")
+        raise ValueError("has no config.json, so it is not a model of transformers")
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ValueError(f"its config.json has {path.stat().st_size:,} bytes, more than any model's")
+        raise ValueError(f"its config.json has {path.stat().st_size:,} bytes, more than that of any model")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -235,18 +229,25 @@ def _check_model_type(path: Path) -> None:
 
 
 def _check_weights(folder: Path, config) -> None:
-    """Compares names and shapes of the tensors in the files with those of the model, before any of them is loaded.
+    """Compares the names and shapes of the tensors in the files with those of the model, before any is loaded.
 
-    transformers would fill what is missing with random values, and take the memory that a config asks for.
+    transformers would fill missing tensors with random values, and allocate all the memory that a config asks for.
     """
     import torch
     import transformers
 
-    found = tensor_shapes(folder)
     with torch.device("meta"):  # shapes only: nothing is allocated
         model = transformers.AutoModel.from_config(config)
+    differences = differing_tensors(tensor_shapes(folder), model)
+    if differences:
+        shown = ", ".join(differences[:3]) + (f", and {len(differences) - 3} more" if len(differences) > 3 else "")
+        raise ValueError(f"its weights do not fit its config.json: {shown}; get both files again")
+
+
+def differing_tensors(found: dict[str, tuple[int, ...]], model) -> list[str]:
+    """Says in which tensors a file with these names and shapes differs from the state dict of a model or network."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    differences = [
+    return [
         *(f"{name} is missing" for name in expected if name not in found),
         *(f"{name} belongs to another network" for name in found if name not in expected),
         *(
@@ -255,43 +256,39 @@ def _check_weights(folder: Path, config) -> None:
             if found.get(name, shape) != shape
         ),
     ]
-    if differences:
-        shown = ", ".join(differences[:3]) + (f", and {len(differences) - 3} more" if len(differences) > 3 else "")
-        raise ValueError(f"its weights do not fit its config.json: {shown}; get both files again")
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a folder's safetensors.
+    """Names and shapes of the tensors in the safetensors files of a folder.
 
     Raises:
-        ValueError: there are none; pickles are not opened.
+        ValueError: there are no such files. Pickles are not opened.
         safetensors.SafetensorError: a file is damaged.
     """
     from safetensors import safe_open
 
-    files = _weight_files(folder)
     shapes = {}
-    for file in files:
+    for file in _weight_files(folder):
         with safe_open(file, "pt") as tensors:
             shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
     return shapes
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """Those that transformers would load: one, or the shards in an index."""
+    """The safetensors files that transformers would load: a single one, or the shards that an index lists."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if (folder / _INDEX).is_file():
         names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
         missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
         if missing:
-            raise ValueError(f"{_INDEX} names {missing[0]}, which is not there; get all files again")
+            raise ValueError(f"{_INDEX} names {missing[0]}, which does not exist; get all files again")
         return [folder / name for name in names]
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
     found = f", only {pickles[0]}" if pickles else ""
     raise ValueError(
-        f"has no model.safetensors{found}; other files with weights are not opened, since a pickle can run code: ask "
-        "for safetensors"
+        f"has no model.safetensors{found}; other files with weights are not opened, because a pickle can run code: "
+        "ask for safetensors"
     )
 
 

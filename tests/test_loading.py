@@ -92,7 +92,7 @@ def test_on_a_gpu_the_saved_dtype_is_kept(saved):
 
 
 def test_wrong_device_and_dtype(saved):
-    assert one_line(saved[1], dtype="int8") == "dtype 'int8': give auto, float32, bfloat16 or float16"
+    assert one_line(saved[1], dtype="int8") == "dtype 'int8': give one of auto, float32, bfloat16, float16"
     for device in ("teapot", "meta", "cuda:99"):
         message = one_line(saved[1], device=device)
         assert message.startswith(f"device {device!r}: not available (")
@@ -121,7 +121,7 @@ def test_a_config_of_gigabytes_is_not_read(saved, tmp_path):
     folder = changed(saved[1], tmp_path / "model")
     with (folder / "config.json").open("wb") as file:
         file.truncate(2**33)  # takes no space on the disk
-    assert "its config.json has 8,589,934,592 bytes, more than any model's" in one_line(folder)
+    assert "its config.json has 8,589,934,592 bytes, more than that of any model" in one_line(folder)
 
 
 @pytest.mark.parametrize("content", ["[" * 10**5, '{"a":' * 10**5, "null", "[]", "", "NaN", "\xff"])
@@ -164,7 +164,7 @@ def test_typo_is_answered_with_the_names(saved, monkeypatch):
     assert "did you mean" not in one_line("xyz")
 
 
-def test_hub_id_out_of_reach_is_told_at_once(monkeypatch):
+def test_hub_id_out_of_reach_is_reported_at_once(monkeypatch):
     def no_route(*args, **kwargs):
         raise ConnectionError
 
@@ -213,7 +213,7 @@ def test_folder_of_another_model(saved, tmp_path, fields, wanted):
 
 
 def test_damaged_folders(saved, tmp_path):
-    assert "has no config.json, so that it is no model of transformers" in one_line(tmp_path)
+    assert "has no config.json, so it is not a model of transformers" in one_line(tmp_path)
     folder = changed(saved[1], tmp_path / "model")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

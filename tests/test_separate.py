@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dse_hf.audio import AudioError
 from dse_hf.separate import separate_file
-from tests.audio.test_audio import tones, write_av
+from tests.audio.sounds import tones, write_av
 
 
 class StubModel:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import AudioReader, AudioWriter, Resampler
+from ..audio import AudioReader, AudioWriter, read_audio
 from ..data.augmentation import gain_for_snr, rms
 from ..data.noises import ColouredNoise, MainsHum
 from ..separate import separate_file
@@ -103,16 +103,7 @@ def zip_files(files: list[Path], path: Path) -> Path:
 
 def read_mono(path: str | Path, sampling_rate: int, max_seconds: float = MAX_SECONDS) -> np.ndarray:
     """Reads the mean of the channels, (T,) float32, resampled to `sampling_rate` in Hz; at most `max_seconds`."""
-    with AudioReader(path) as reader:
-        resampler = Resampler(reader.sampling_rate, sampling_rate, 1)
-        parts, frames = [], 0
-        for block in reader:
-            parts.append(resampler.push(block.mean(axis=1, keepdims=True)))
-            frames += len(block)
-            if frames > max_seconds * reader.sampling_rate:
-                break
-        parts.append(resampler.flush())
-    return np.concatenate(parts)[: int(max_seconds * sampling_rate), 0]
+    return read_audio(path, sampling_rate, max_seconds, mono=True)[:, 0]
 
 
 def _level(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""Audio files in and out, as streams of blocks: formats, reading, writing, resampling."""
+"""Reads and writes audio files of any length, block by block, and changes their sampling rate."""
 
 import lazy_loader
 

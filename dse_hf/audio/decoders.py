@@ -1,7 +1,7 @@
-"""What `AudioReader` reads with: libsndfile for wav, flac, ogg and the like, FFmpeg (PyAV) for the others.
+"""The two decoders of `AudioReader`: libsndfile for wav, flac, ogg and similar formats, FFmpeg (PyAV) for the others.
 
-Both would read most files. libsndfile gives stored samples to the bit and the right number of samples of an
-ogg file; but it ends an mp3 without a length in its header at a guess, and an ogg chain after its first link.
+Both could read most files. libsndfile gives stored samples exactly, and the right length of an ogg file. But it
+guesses the end of an mp3 whose header has no length, and reads only the first link of an ogg chain.
 """
 
 import os
@@ -13,48 +13,47 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from .formats import FORMATS, ffmpeg_demuxers, libsndfile_signatures
 
-# First bytes of the files that libsndfile is asked about: of others it warns on stderr.
-_LIBSNDFILE = (
-    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"fLaC", b"caff", b"OggS"),
-    *(b"NIST", b"Crea", b"MATL", b"\x64\xa3\x01\x00"),
-)
-# Containers that hold their audio themselves. Playlists and the like, which name other files, are not opened.
-_CONTAINERS = (
-    "mov,mp4,3gp,3g2,matroska,webm,ogg,mp3,aac,wav,w64,flac,aiff,caf,au,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,amr,"
-    "ape,wv,tta"
-)
+
 _LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape")
+# FFmpeg's names of sample formats → libsndfile's.
 _SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"}
 _NO_SAMPLES = "holds no samples; record or export it again"
-_NOT_FOR_US = (1, 4)  # libsndfile's error codes: unrecognised format, unsupported encoding
-_UNKNOWN_FRAMES = 2**62  # libsndfile announces more when it does not know
+_UNRECOGNISED = (1, 4)  # libsndfile's error codes: unrecognised format, unsupported encoding
+_UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does not know the length
 
 
 class AudioError(ValueError):
-    """A file that cannot be read or written: one line with its name, what is wrong, and the next step."""
+    """A file cannot be read or written. The message is one line: the file, what is wrong, and what to do."""
 
 
 def native_path(path) -> str | bytes:
-    """A path as soundfile takes it: as bytes where the system's names are bytes, which need not be text."""
+    """Converts a path for soundfile. On POSIX it becomes bytes, since a file name there need not be valid text."""
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
 class _UnrecognisedError(Exception):
-    """Not a file for this decoder."""
+    """The decoder does not recognise the file, so the next decoder may try."""
 
 
 def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | PyAVDecoder":
-    """The decoder for an open file that can seek, and its path if it has one.
+    """Finds the decoder for a file.
 
-    Decoders have `sampling_rate`, `channels`, `frames`, `seconds` and `subtype` as [`AudioReader`] has them,
-    and `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples.
+    Args:
+        file (binary file object): an open file that can seek.
+        name (`str`): the name of the file, for messages.
+        path (*optional*): the path of the file, if it has one.
+
+    Returns:
+        A decoder with `sampling_rate`, `channels`, `frames`, `seconds` and `subtype`, see [`AudioReader`], and with
+        `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples.
 
     Raises:
         AudioError: the file holds no audio that can be read.
     """
     decoders = [PyAVDecoder]
-    if _starts_with(file, *_LIBSNDFILE) and not _is_ogg_chain(file, name):
+    if _first_bytes(file) in libsndfile_signatures() and not _is_ogg_chain(file, name):
         decoders = [SoundFileDecoder, PyAVDecoder]
     for decoder in decoders:
         file.seek(0)
@@ -62,8 +61,7 @@ def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | Py
             return decoder(file, name, path)
         except _UnrecognisedError:
             continue
-    formats = "wav, flac, ogg, opus, mp3, m4a, mp4, webm or mkv"
-    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give {formats}")
+    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give one of {', '.join(FORMATS)}")
 
 
 def _broken_off(name: str, reached: float, announced: float | None) -> AudioError:
@@ -74,23 +72,23 @@ def _broken_off(name: str, reached: float, announced: float | None) -> AudioErro
     )
 
 
-def _starts_with(file: BinaryIO, *magics: bytes) -> bool:
+def _first_bytes(file: BinaryIO) -> bytes:
     file.seek(0)
-    return file.read(4) in magics
+    return file.read(4)
 
 
 def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
-    """Whether an ogg file is several ones in a row, by a walk over its pages.
+    """Whether the file is several ogg files in a row. Reads the header of every page to find out.
 
     Raises:
-        AudioError: the file ends within a page. (One that lacks only the end's mark may have been stopped.)
+        AudioError: the file ends within a page. (A file without the end mark may be a stopped recording.)
     """
     size, position, in_headers = file.seek(0, os.SEEK_END), 0, True
     while position < size:
         file.seek(position)
-        page = file.read(27 + 255)  # header: 27 bytes, the last one the number of segments; their lengths
+        page = file.read(27 + 255)  # 27 bytes, the last of which is the number of segments, then their lengths
         if page[:4] != b"OggS":
-            return False  # something else follows: left to the decoder
+            return False  # something else follows, which the decoder may judge
         whole = len(page) >= 27
         position += 27 + page[26] + sum(page[27 : 27 + page[26]]) if whole else 0
         if not whole or position > size:
@@ -103,12 +101,12 @@ def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
 
 
 class SeekableAnywhere:
-    """A file for a decoder, which damaged ones send to places before their start: it is told so, and goes on."""
+    """A file for a decoder. Damaged files make decoders seek before the start; `seek` then returns -1."""
 
     def __init__(self, file: BinaryIO):
         self.read, self.tell, self._file = file.read, file.tell, file
         if isinstance(name := getattr(file, "name", None), str):
-            self.name = name  # its extension is a hint where the content is ambiguous
+            self.name = name  # FFmpeg uses the suffix where the content is ambiguous
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
@@ -121,24 +119,24 @@ class SeekableAnywhere:
 
 
 class _SequentialSoundFile(soundfile.SoundFile):
-    # soundfile seeks after every block where it can: slow, and it fails at the end of a flac stream.
+    # If it can, soundfile seeks after every block, which is slow and fails at the end of a flac stream.
     def seekable(self) -> bool:
         return False
 
 
 class SoundFileDecoder:
-    """Reads wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer ones."""
+    """Reads files with libsndfile: wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer formats."""
 
     def __init__(self, file: BinaryIO, name: str, path=None):
         self.name = name
         try:
-            # By its path, if it has one: the callbacks of a file object would swallow an interrupt.
+            # By path if there is one, because the callbacks of a file object would swallow an interrupt.
             self._sound = _SequentialSoundFile(SeekableAnywhere(file) if path is None else native_path(path))
         except soundfile.LibsndfileError as error:
-            if error.code in _NOT_FOR_US or _starts_with(file, b"OggS"):
+            if error.code in _UNRECOGNISED or _first_bytes(file) == b"OggS":
                 raise _UnrecognisedError from error
             raise AudioError(f"{name}: damaged ({error.error_string.strip(' .')}); get it again") from error
-        except TypeError as error:  # a name in .raw: soundfile would want to be told what it is
+        except TypeError as error:  # soundfile asks for the sample format of a file named .raw
             raise _UnrecognisedError from error
         try:
             self._read_header(file)
@@ -151,7 +149,7 @@ class SoundFileDecoder:
         if sound.subtype.startswith("MPEG"):
             raise _UnrecognisedError
         if sound.frames == 0:
-            # Empty, or a stream whose writer never came back to fill in the length: FFmpeg reads those.
+            # The file is empty, or it is a stream whose writer could not fill in the length, which FFmpeg reads.
             file.seek(4)
             announced_size = int.from_bytes(file.read(4), "little") + 8
             if sound.format != "WAV" or announced_size >= file.seek(0, os.SEEK_END):
@@ -160,7 +158,7 @@ class SoundFileDecoder:
         self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
         self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
         self.seconds = None if self.frames is None else self.frames / self.sampling_rate
-        share = _share_held(sound.extra_info)
+        share = _share_present(sound.extra_info)
         if share is not None:
             raise _broken_off(self.name, self.seconds, self.seconds / share)
 
@@ -182,18 +180,18 @@ class SoundFileDecoder:
         self._sound.close()
 
 
-def _share_held(log: str) -> float | None:
-    """Share of the announced samples that the file holds; `None` where all are there.
+def _share_present(log: str) -> float | None:
+    """The share of the announced samples that the file contains; `None` if it contains all of them.
 
-    libsndfile reads what there is, and notes in its log: "data : 88200 (should be 1000)".
+    libsndfile reads an incomplete file without an error, and writes in its log: "data : 88200 (should be 1000)".
     """
-    noted = re.findall(r"(?m)^ *(?:data|riff|Data Size|Riff size|SSND) *: (\d+) \(should be (\d+)\)", log)
-    for announced, held in noted:
-        announced, held = int(announced), int(held)
-        # Who writes to a pipe puts the largest number there, more or less the header's length.
+    sizes = re.findall(r"(?m)^ *(?:data|riff|Data Size|Riff size|SSND) *: (\d+) \(should be (\d+)\)", log)
+    for announced, present in sizes:
+        announced, present = int(announced), int(present)
+        # Programs that write to a pipe announce the largest number, sometimes less the length of the header.
         placeholder = any(abs(announced - 2**bits) < 2**16 for bits in (31, 32, 63, 64))
-        if announced - held > 8 and not placeholder:  # 8: the padding of chunks
-            return max(held, 1) / announced
+        if announced - present > 8 and not placeholder:  # chunks may be padded by up to 8 bytes
+            return max(present, 1) / announced
     return None
 
 
@@ -201,24 +199,24 @@ def _share_held(log: str) -> float | None:
 
 
 class PyAVDecoder:
-    """Reads the default audio track of what FFmpeg can, at the track's own rate and channels."""
+    """Reads the default audio track of a file with FFmpeg, at the sampling rate and channels of the track."""
 
     frames = None
 
     def __init__(self, file: BinaryIO, name: str, path=None):
-        import av  # takes a while, and files of stored samples do without
+        import av  # slow to import, and not needed for files that libsndfile reads
 
         self.name, self._ffmpeg_error = name, av.error.FFmpegError
-        mp3_tells_length = _mp3_tells_length(file)
+        mp3_has_length = _mp3_has_length(file)
         file.seek(0)
         try:
-            options = {"format_whitelist": _CONTAINERS}
+            options = {"format_whitelist": ffmpeg_demuxers()}
             self._container = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
         except (self._ffmpeg_error, ValueError) as error:
             raise _UnrecognisedError from error
         try:
-            # Containers whose headers tell the length; that of others is a guess from the bit rate.
-            timed = self._container.format.name.startswith(("mov,", "matroska,")) or mp3_tells_length
+            # The headers of these containers give the length. For others, FFmpeg guesses it from the bit rate.
+            timed = self._container.format.name.startswith(("mov,", "matroska,")) or mp3_has_length
             self._start(timed)
         except BaseException:
             self.close()
@@ -239,7 +237,7 @@ class PyAVDecoder:
         self._first = next(self._frames, None)
         if self._first is None:
             raise AudioError(f"{self.name}: {_NO_SAMPLES}")
-        # The stream's own header may tell half the rate (HE-AAC): the decoded audio is what counts.
+        # The header may give half the sampling rate (HE-AAC), so the decoded audio decides.
         self.sampling_rate, self.channels = self._first.sample_rate, self._first.layout.nb_channels
         codec, sample_format = self._stream.codec_context.codec.canonical_name, self._first.format.packed.name
         self.subtype = _SUBTYPES.get(sample_format) if codec.startswith(_LOSSLESS) else None
@@ -247,16 +245,16 @@ class PyAVDecoder:
 
     def _decoded_frames(self) -> Iterator:
         try:
-            # Packets of all tracks: a film's sound may end before its pictures.
+            # Packets of all tracks count for the length, because the sound of a film may end before its pictures.
             for packet in self._container.demux():
                 if packet.pts is not None:
                     end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     self._reached = max(self._reached, end)
                 if packet.stream_index == self._stream.index:
                     yield from packet.decode()
-        except (self._ffmpeg_error, IndexError) as error:  # PyAV knows no track that begins in the middle
+        except (self._ffmpeg_error, IndexError) as error:  # an IndexError for a track that begins in the middle
             raise _broken_off(self.name, self._reached, self.seconds) from error
-        # The announced length may be that of a track that was trimmed a little.
+        # A track that was trimmed a little may announce its former length.
         if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):
             raise _broken_off(self.name, self._reached, self._announced_end)
 
@@ -264,7 +262,7 @@ class PyAVDecoder:
         import av
 
         pending, count = [], 0
-        # PyAV 18 counts planes up to a null pointer, which eight or more channels do not end with: it would crash.
+        # PyAV 18 counts planes up to a null pointer. With eight or more channels there is none, and it would crash.
         packed = av.AudioResampler(format=self._first.format.packed.name)
         for frame in chain([self._first], self._frames):
             if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
@@ -286,7 +284,7 @@ class PyAVDecoder:
 
 
 def _samples(frame, dtype: str) -> np.ndarray:
-    """A decoded frame as (n, channels), full scale ±1."""
+    """Converts a decoded frame to samples (n, channels), full scale ±1."""
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype.kind == "f":
@@ -296,8 +294,8 @@ def _samples(frame, dtype: str) -> np.ndarray:
     return samples.astype(dtype) / 2 ** (8 * samples.dtype.itemsize - 1)
 
 
-def _mp3_tells_length(file: BinaryIO) -> bool:
-    """Whether the first frame of an mp3 tells how many follow."""
+def _mp3_has_length(file: BinaryIO) -> bool:
+    """Whether the first frame of an mp3 gives the number of frames that follow."""
     file.seek(0)
     head = file.read(10)
     if head[:3] == b"ID3" and len(head) == 10:

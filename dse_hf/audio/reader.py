@@ -1,4 +1,4 @@
-"""Reads audio files of any length as blocks of samples."""
+"""Reads audio files of any length, block by block."""
 
 import contextlib
 import io
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import describe_os_error
 from .decoders import AudioError, open_decoder
+from .resampling import Resampler
 
 
 MIN_SAMPLING_RATE = 1_000  # Hz
@@ -21,7 +22,7 @@ MAX_CHANNELS = 64
 
 class AudioReader:
     r"""
-    Reads an audio file block by block: memory does not grow with the file.
+    Reads an audio file block by block, so that memory does not grow with the file.
 
         >>> with AudioReader("noisy.m4a") as reader:
         ...     for block in reader:  # (frames, channels) float32, full scale ±1
@@ -29,31 +30,31 @@ class AudioReader:
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or a binary file object):
-            A path, the content of a file, or an open file, which is read from its start and left open. What
-            cannot seek (a pipe) is first copied to a temporary file.
-        block_seconds (`float`, *optional*, defaults to 1.0): length of a block; less where channels are many.
+            A path, the content of a file, or an open file. An open file is read from its start and stays open. If it
+            cannot seek (a pipe), it is first copied to a temporary file.
+        block_seconds (`float`, *optional*, defaults to 1.0): the length of a block; less if there are many channels.
 
     Attributes:
-        name (`str`): the file's name, for messages.
-        sampling_rate, channels (`int`): in Hz; at most `MAX_CHANNELS`.
-        frames (`int` or `None`): samples of each channel; `None` where only reading tells.
-        seconds (`float` or `None`): length, an estimate where `frames` is `None`.
-        subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the codec's.
+        name (`str`): the name of the file, for messages.
+        sampling_rate (`int`): in Hz, from `MIN_SAMPLING_RATE` to `MAX_SAMPLING_RATE`.
+        channels (`int`): the number of channels, at most `MAX_CHANNELS`.
+        frames (`int` or `None`): the number of samples of each channel; `None` if the header does not tell it.
+        seconds (`float` or `None`): the length; an estimate if `frames` is `None`.
+        subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the name of the codec.
 
     Raises:
-        AudioError: on opening or reading. The file is missing, a folder, not permitted, not audio, empty,
-            damaged, broken off, holds NaN or infinity, or has a sampling rate outside `MIN_SAMPLING_RATE` to
-            `MAX_SAMPLING_RATE`.
+        AudioError: on opening or reading. The file does not exist, is a folder, may not be read, holds no audio, is
+            damaged or incomplete, holds NaN or infinity, or is outside these limits.
     """
 
     def __init__(self, source, block_seconds: float = 1.0):
         self.name = _name(source)
-        with self._errors_told():
+        with self._reported_errors():
             self._file = _open(source)
         self._owns_file, self._decoder = self._file is not source, None
-        path = source if getattr(self._file, "name", None) == source else None  # not of a copy
+        path = source if getattr(self._file, "name", None) == source else None  # a copy has another path
         try:
-            with self._errors_told():
+            with self._reported_errors():
                 self._start(path, block_seconds)
         except BaseException:
             self.close()
@@ -75,17 +76,17 @@ class AudioReader:
         self._block_frames = max(1, min(round(block_seconds * self.sampling_rate), 2**20 // self.channels))
 
     def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
-        """All samples, once, in blocks (n, channels). 32-bit integers need `"float64"` to be exact."""
+        """Yields all samples, once, in blocks (n, channels). Integers of 32 bits need `"float64"` to be exact."""
         position, blocks = 0, self._decoder.blocks(self._block_frames, dtype)
         while True:
-            with self._errors_told():
+            with self._reported_errors():
                 block = next(blocks, None)
             if block is None:
                 break
             finite = np.isfinite(block)
             if not finite.all():
                 seconds = (position + int(finite.all(axis=1).argmin())) / self.sampling_rate
-                raise AudioError(f"{self.name}: holds NaN or infinity at {seconds:.3f} s; cut or repair that")
+                raise AudioError(f"{self.name}: holds NaN or infinity at {seconds:.3f} s; cut out or repair this part")
             position += len(block)
             yield block
 
@@ -93,7 +94,7 @@ class AudioReader:
         return self.blocks()
 
     @contextlib.contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def _reported_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -112,6 +113,24 @@ class AudioReader:
         self.close()
 
 
+def read_audio(source, sampling_rate: int, max_seconds: float | None = None, mono: bool = False) -> np.ndarray:
+    """Reads a whole file, or its first `max_seconds`, at another sampling rate in Hz.
+
+    Returns (T, C) in float32, full scale ±1; with `mono`, the mean of the channels, (T, 1). Raises the errors of
+    [`AudioReader`].
+    """
+    blocks, frames = [], 0
+    with AudioReader(source) as reader:
+        resampler = Resampler(reader.sampling_rate, sampling_rate, 1 if mono else reader.channels)
+        for block in reader:
+            blocks.append(resampler.push(block.mean(axis=1, keepdims=True) if mono else block))
+            frames += len(block)
+            if max_seconds is not None and frames > max_seconds * reader.sampling_rate:
+                break
+        blocks.append(resampler.flush())
+    return np.concatenate(blocks)[: None if max_seconds is None else int(max_seconds * sampling_rate)]
+
+
 def _name(source) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
@@ -120,7 +139,7 @@ def _name(source) -> str:
 
 
 def _open(source) -> BinaryIO:
-    """A file that can seek, with the content of `source`."""
+    """Opens `source` as a file that can seek."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
     is_path = isinstance(source, (str, os.PathLike))

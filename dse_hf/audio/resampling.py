@@ -1,4 +1,4 @@
-"""Changes of the sampling rate, of streams and of whole signals."""
+"""Changes the sampling rate of streams and of whole signals."""
 
 import numpy as np
 import soxr
@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 
 def resample(samples: NDArray, rate: int, new_rate: int, length: int | None = None) -> NDArray:
-    """Signals (T, C) at `rate` Hz → (T', C) at `new_rate` Hz, in the same dtype.
+    """Resamples a whole signal (T, C) from `rate` to `new_rate`, in Hz. Equal rates change nothing.
 
-    With `length`, the result is cut, or filled up with zeros, to that many samples. Equal rates change nothing else.
+    Returns (T', C) in the same dtype. With `length`, the result is cut, or filled with zeros, to that many samples.
     """
     if rate != new_rate:
         samples = soxr.resample(np.ascontiguousarray(samples), rate, new_rate)
@@ -18,11 +18,11 @@ def resample(samples: NDArray, rate: int, new_rate: int, length: int | None = No
 
 
 class Resampler:
-    """Changes the sampling rate of a stream of blocks (n, channels) float32; sample t stays at its time.
+    """Resamples a stream of blocks (n, channels) in float32. Every sample keeps its time.
 
     Args:
-        input_rate, output_rate (`int`): in Hz. Equal ones leave the blocks as they are.
-        channels (`int`): of the blocks.
+        input_rate, output_rate (`int`): the sampling rates before and after, in Hz. Equal rates change nothing.
+        channels (`int`): the number of channels of the blocks.
     """
 
     def __init__(self, input_rate: int, output_rate: int, channels: int):
@@ -33,7 +33,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(input_rate, output_rate, channels, "float32", quality="VHQ")
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Adds a block (n, channels) and returns what is finished, (m, channels)."""
+        """Takes a block (n, channels) and returns the samples that are finished, (m, channels)."""
         self._received += len(block)
         if self._stream is not None:
             block = self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
@@ -41,12 +41,15 @@ class Resampler:
         return block
 
     def flush(self, total: int | None = None) -> np.ndarray:
-        """The rest, `total` frames in all (default: the input's length at the new rate, rounded up)."""
+        """Returns the remaining samples, so that there are `total` of them with those that `push` returned.
+
+        By default, `total` is the length of the input at the new rate, rounded up.
+        """
         if total is None:
             total = -(-self._received * self.output_rate // self.input_rate)
         rest = np.zeros((0, self.channels), np.float32)
         if self._stream is not None:
-            # Silence behind the end, because soxr may stop one sample short.
+            # soxr may stop one sample short, so it gets silence after the end.
             silence = np.zeros((self.input_rate // self.output_rate + 2, self.channels), np.float32)
             rest = self._stream.resample_chunk(silence, last=True)
         missing = max(0, total - self._given)

@@ -1,4 +1,4 @@
-"""The command line `dse-hf`. Whatever takes time to import is imported by the command that needs it."""
+"""The command line `dse-hf`. Each command imports what is slow to import when it runs."""
 
 import argparse
 import contextlib
@@ -14,8 +14,9 @@ from . import app, convert, evaluate, export, publish, separate, train
 from .console import FAILURE, INTERRUPTED, complain
 
 
-# A command is a file with `HELP`, its line in `--help`; `run(args)`, which gives the exit status; and
-# `add_arguments(parser)`. Without the last, `run` gets the rest of the command line as it is.
+# A command is a file with `HELP` (its line in `--help`), `add_arguments(parser)` and `run(args)`, which returns the
+# exit status. A ValueError or OSError that `run` raises becomes one line on stderr. If a command has no
+# `add_arguments`, its `run` gets the rest of the command line unparsed.
 COMMANDS: dict[str, ModuleType] = {
     "separate": separate,
     "train": train,
@@ -28,13 +29,13 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command line `argv` (by default the process's own) and returns the exit status.
+    """Runs the command line `argv`, by default that of the process, and returns the exit status.
 
     Raises:
-        SystemExit: for a usage error (2), `--help` and `--version` (0), and when terminated.
+        SystemExit: after a usage error (2), `--help` and `--version` (0), and when the process is told to terminate.
     """
     argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # a file's name need not be text
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")
     with _terminable():
@@ -45,11 +46,14 @@ def main(argv: list[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             return COMMANDS[args.command].run(args)
         except KeyboardInterrupt:
-            complain("interrupted; files that were not finished are removed")
+            complain("interrupted; unfinished files were removed")
             return INTERRUPTED
-        except BrokenPipeError:  # who reads our output has left
+        except BrokenPipeError:  # the program that reads our output has ended
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILURE
+        except (ValueError, OSError) as error:
+            complain(error)
             return FAILURE
 
 
@@ -69,13 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Ends by exception when the process is told to terminate, so that unfinished files are removed."""
+    """Makes a signal to terminate raise SystemExit, so that unfinished files are removed."""
 
     def terminate(number, frame):
         raise SystemExit(128 + number)
 
     numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    # Left alone where they are ignored (nohup) or handled, and outside the main thread, where they cannot be.
+    # A signal that is ignored (nohup) or handled already keeps its handler. Only the main thread can set handlers.
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]

@@ -1,33 +1,27 @@
-"""`dse-hf app`: the Space on your own machine."""
+"""`dse-hf app`: runs the Space on the user's own machine."""
 
 import argparse
 import os
 
-from .console import FAILURE, complain
+from .console import requiring
 
 
 HELP = "open the app in the browser"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Opens the app in the browser: separation and noise mix, with the embedded models."
+    parser.description = "Opens the app in the browser. It separates sounds and mixes noise, with the embedded models."
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all (default: %(default)s)")
-    add("--port", type=int, help="(default: the first free one from 7860)")
-    add("--no-browser", action="store_true", help="only print the address")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: %(default)s)")
+    add("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    add("--no-browser", action="store_true", help="print the address and open no browser")
 
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the embedded models need no network
-    try:
+    with requiring("space"):
         from ..app.interface import build_app, launch_app
-    except ImportError as error:
-        complain(f"app: {error}; run: pip install 'dse-hf[space]'")
-        return FAILURE
-    try:
-        launch_app(build_app(), server_name=args.host, server_port=args.port, inbrowser=not args.no_browser)
-    except (OSError, ValueError) as error:
-        complain(error)
-        return FAILURE
+
+    launch_app(build_app(), server_name=args.host, server_port=args.port, inbrowser=not args.no_browser)
     return 0

@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, one-line errors, silence of other libraries."""
+"""What the commands share: exit statuses, one-line errors, and silence of other libraries."""
 
 import contextlib
 import signal
@@ -13,16 +13,25 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def complain(error) -> None:
-    """One line on stderr."""
+    """Writes an error to stderr, in one line."""
     sys.stderr.write(f"dse-hf: {one_line(error)}\n")
 
 
 @contextlib.contextmanager
+def requiring(extra: str) -> Iterator[None]:
+    """Replaces an ImportError by a ValueError that says how to install these optional dependencies."""
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(f"{extra}: {one_line(error)}; run: pip install 'dse-hf[{extra}]'") from error
+
+
+@contextlib.contextmanager
 def quiet_libraries(bars: bool = False) -> Iterator[None]:
-    """Without warnings and bars of transformers and huggingface_hub: what the user has to know is in the exceptions.
+    """Suppresses the warnings and progress bars of transformers and huggingface_hub. Their exceptions tell enough.
 
     Args:
-        bars (`bool`): keep the Hub's bars, for who watches an upload.
+        bars (`bool`): keep the progress bars of huggingface_hub, for a user who watches an upload.
     """
     from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS as never_bars
     from huggingface_hub.utils import enable_progress_bars
@@ -32,7 +41,7 @@ def quiet_libraries(bars: bool = False) -> Iterator[None]:
     verbosity, hub_verbosity = logging.get_verbosity(), hub_logging.get_verbosity()
     logging.set_verbosity_error()
     hub_logging.set_verbosity_error()
-    logging.disable_progress_bar()  # huggingface_hub's as well
+    logging.disable_progress_bar()  # also disables those of huggingface_hub
     if bars and not never_bars:
         enable_progress_bars()
     try:
@@ -40,5 +49,5 @@ def quiet_libraries(bars: bool = False) -> Iterator[None]:
     finally:
         logging.set_verbosity(verbosity)
         hub_logging.set_verbosity(hub_verbosity)
-        if not never_bars:  # else huggingface_hub warns
+        if not never_bars:  # otherwise huggingface_hub would warn
             logging.enable_progress_bar()

@@ -1,27 +1,22 @@
-"""`dse-hf convert`: a libdse checkpoint → a model folder."""
+"""`dse-hf convert`: converts a checkpoint of libdse to a model folder."""
 
 import argparse
 
-from .console import FAILURE, complain
 
-
-HELP = "make a model of a libdse checkpoint"
+HELP = "convert a checkpoint of libdse to a model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="state dict of a libdse network (.pth)")
-    parser.add_argument("output", metavar="OUT", help="folder of the model to make")
-    parser.add_argument("--sampling-rate", type=int, help="of its audio, in Hz (default: libdse's)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the folder, if it is a model")
+    add = parser.add_argument
+    add("checkpoint", help="file with the state dict of a libdse network (.pth)")
+    add("output", metavar="OUT", help="folder of the model to create")
+    add("--sampling-rate", type=int, help="sampling rate of the model's audio in Hz (default: that of libdse)")
+    add("--overwrite", action="store_true", help="replace the output folder if it contains a model")
 
 
 def run(args: argparse.Namespace) -> int:
     from ..convert import convert_checkpoint
 
-    try:
-        convert_checkpoint(args.checkpoint, args.output, sampling_rate=args.sampling_rate, overwrite=args.overwrite)
-    except (ValueError, OSError) as error:
-        complain(error)
-        return FAILURE
-    print(f"{args.output}: a model for dse-hf separate --model {args.output}")
+    convert_checkpoint(args.checkpoint, args.output, sampling_rate=args.sampling_rate, overwrite=args.overwrite)
+    print(f"{args.output}: created; use it with dse-hf separate --model {args.output}")
     return 0

@@ -1,4 +1,4 @@
-"""`dse-hf separate`: what the user gives and what the user sees. The work is done in `separate.py`."""
+"""`dse-hf separate`: its options and its output. The work is done in `dse_hf.separate`."""
 
 import argparse
 import contextlib
@@ -7,61 +7,57 @@ import json
 import math
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from ..loading import DEFAULT_MODEL
+from ..audio.formats import FORMATS, writable_formats
+from ..errors import describe_os_error, one_line
+from ..loading import DEFAULT_MODEL, DTYPES
 from .console import FAILURE, complain, quiet_libraries
 
 
 HELP = "denoise audio files, or separate their sources"
-# Those of dse_hf.audio and dse_hf.loading, which take time to import.
-_FILE_FORMATS = ["wav", "w64", "aiff", "flac", "ogg", "opus", "mp3"]
-_DTYPES = ["auto", "float32", "bfloat16", "float16"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    formats = [f"{entry.title} (sound only)" if entry.is_video else entry.title for entry in FORMATS.values()]
+    parser.description = f"Denoises audio or separates its sources. Reads {', '.join(formats)}, and rarer formats."
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio or video, or - for standard input to standard output")
-    add("-o", "--output", metavar="DIR", help="folder for the results (default: beside each file)")
-    add("--model", default=DEFAULT_MODEL, help="embedded name, folder or Hub id (default: %(default)s)")
+    add("files", nargs="+", metavar="FILE", help="audio or video file, or - to read stdin and write wav to stdout")
+    add("-o", "--output", metavar="DIR", help="folder for the results (default: the folder of each file)")
+    add("--model", default=DEFAULT_MODEL, help="name of an embedded model, folder, or Hub id (default: %(default)s)")
     add("--device", default="auto", help="such as cpu, cuda or cuda:1 (default: %(default)s)")
-    add("--dtype", default="auto", choices=_DTYPES, help="to compute in (default: %(default)s)")
-    add("--fast", action="store_true", help="in half the time, a little worse; for models that take each sound twice")
-    add("--sources", type=_comma_list, help="those to write, with commas between them (default: all)")
-    add("--format", default="wav", choices=_FILE_FORMATS, help="of the results (default: %(default)s)")
+    add("--dtype", default="auto", choices=DTYPES, help="data type of the computation (default: %(default)s)")
+    add("--fast", action="store_true", help="half the time, slightly lower quality, if the model runs twice per sound")
+    add("--sources", type=_comma_list, help="sources to write, separated by commas (default: all)")
+    add("--format", default="wav", choices=writable_formats(), help="format of the results (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace existing files")
     add("--json", action="store_true", help="print one JSON object per file")
-    add("--quiet", action="store_true", help="print failures only")
+    add("--quiet", action="store_true", help="print only failures")
 
 
 def _comma_list(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r}: give names with commas between them")
+        raise argparse.ArgumentTypeError(f"{text!r}: give names separated by commas")
     return names
 
 
 def run(args: argparse.Namespace) -> int:
     piped = "-" in args.files
     if piped and (len(args.files) > 1 or args.output or args.json or args.format != "wav"):
-        args.usage_error("- stands alone: no other FILE, and no --output, --json or --format")
+        args.usage_error("- does not go with another FILE, --output, --json or --format")
     if piped and sys.stdout.isatty():
-        args.usage_error("- writes wav to standard output: redirect that (> clean.wav)")
+        args.usage_error("- writes wav to standard output: redirect it to a file (> clean.wav)")
     report = _Report(args)
-    files = args.files if piped else _usable_files(args.files, report)
+    files = args.files if piped else _existing_files(args.files, report)
     if not files:
         return FAILURE
     from ..separate import check_sources
 
-    try:
-        model = _load_model(args, report)
-    except ValueError as error:
-        complain(error)
-        return FAILURE
+    model = _load_model(args, report)
     try:
         args.sources = check_sources(model.config.sources, args.sources)
     except ValueError as error:
@@ -74,24 +70,19 @@ def run(args: argparse.Namespace) -> int:
     return FAILURE if report.failed else 0
 
 
-def _usable_files(files: list[str], report: "_Report") -> list[str]:
-    """The files that are there, each once. The others fail before a model is loaded."""
-    from ..audio import AudioError
-    from ..errors import describe_os_error
-
-    usable: dict[str, str] = {}
+def _existing_files(files: list[str], report: "_Report") -> list[str]:
+    """Returns the files that exist, each once. The others are reported before a model is loaded."""
+    existing: dict[str, str] = {}
     for file in files:
         identity = os.path.realpath(file)
         with report.catching(file):
-            try:
-                if stat.S_ISDIR(os.stat(file).st_mode):
-                    raise IsADirectoryError
-            except OSError as error:
-                raise AudioError(f"{file}: {describe_os_error(error)}") from error
-            if identity in usable:
-                raise AudioError(f"{file}: given twice; leave one out")
-            usable[identity] = file
-    return list(usable.values())
+            os.stat(file)  # raises an error if there is no such file
+            if os.path.isdir(file):
+                raise IsADirectoryError
+            if identity in existing:
+                raise ValueError("given twice; leave one out")
+            existing[identity] = file
+    return list(existing.values())
 
 
 def _load_model(args: argparse.Namespace, report: "_Report"):
@@ -102,7 +93,7 @@ def _load_model(args: argparse.Namespace, report: "_Report"):
         model = load_model(source, device=args.device, dtype=args.dtype)
     report.loaded(source)
     if args.fast and not getattr(model.config, "average_polarity_flip", False):
-        complain(f"--fast changes nothing: model {args.model!r} takes each sound once")
+        complain(f"--fast changes nothing: model {args.model!r} runs once per sound")
     elif args.fast:
         model.config.average_polarity_flip = False
     return model
@@ -129,7 +120,7 @@ def _separate_files(model, files: list[str], args: argparse.Namespace, report: "
                     overwrite=args.overwrite,
                     progress=progress,
                 )
-            taken.update((os.path.realpath(target), f"that of {file}") for target in targets)
+            taken.update((os.path.realpath(target), f"the result of {file}") for target in targets)
             report.done(result)
 
 
@@ -148,7 +139,7 @@ def _separate_pipe(model, args: argparse.Namespace, report: "_Report") -> None:
 
 
 class _Report:
-    """What the user sees of a file: a progress bar, then two lines, a JSON object or one line of failure."""
+    """Prints the results of the files: a progress bar, then two lines, a JSON object, or one line for a failure."""
 
     def __init__(self, args: argparse.Namespace):
         self.json, self.quiet, self.failed = args.json, args.quiet, False
@@ -157,18 +148,19 @@ class _Report:
 
     @contextlib.contextmanager
     def catching(self, name: str) -> Iterator[None]:
-        """Reports what goes wrong with a file, and lets the others go on."""
+        """Reports the failure of a file, so that the other files are still processed."""
         try:
             yield
         except BrokenPipeError:
             raise
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            message = " ".join(str(error).split()) or "out of memory"
+            message = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            message = one_line(message or "out of memory")
             if isinstance(error, (MemoryError, RuntimeError)):
                 if "memory" not in message:
-                    raise  # a defect of ours, which a traceback helps to find
-                message = f"{message[:100]}; free some, or give --device cpu"
-            if name not in message:
+                    raise  # our own mistake, which a traceback helps to find
+                message = f"{one_line(message, most=100)}; free some memory, or give --device cpu"
+            if not message.startswith(f"{one_line(name)}: "):
                 message = f"{name}: {message}"
             self.failed = True
             complain(message)
@@ -177,7 +169,7 @@ class _Report:
 
     @contextlib.contextmanager
     def progress(self, name: str) -> Iterator[Callable[[float, float | None], None] | None]:
-        """A function for `separate_file` that moves a progress bar, if someone is there to see it."""
+        """Yields a `progress` function for `separate_file` that shows a progress bar, if stderr is a terminal."""
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
@@ -196,7 +188,7 @@ class _Report:
             yield move
 
     def loaded(self, model) -> None:
-        """Says which model it is."""
+        """Prints which model was loaded."""
         self.model = str(model)
         if not (self.json or self.quiet or self.piped):
             print(self.model, flush=True)

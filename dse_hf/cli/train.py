@@ -1,15 +1,13 @@
 """`dse-hf train`: the same as `python -m dse_hf.training.run`."""
 
-from .console import FAILURE, complain
+from .console import requiring
 
 
-HELP = "train a model by a recipe (dse-hf train RECIPE; --help for its options)"
+HELP = "train a model from a recipe (dse-hf train RECIPE; --help lists the options)"
 
 
 def run(argv: list[str]) -> int:
-    try:
+    with requiring("train"):
         from ..training.run import main
-    except ImportError as error:
-        complain(f"train: {error}; run: pip install 'dse-hf[train]'")
-        return FAILURE
+
     return main(argv)

@@ -1,4 +1,4 @@
-"""Checkpoints of other packages as model folders."""
+"""Converts checkpoints of other packages to model folders."""
 
 import lazy_loader
 

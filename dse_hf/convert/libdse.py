@@ -1,6 +1,6 @@
-"""libdse's checkpoints → model folders that `from_pretrained` loads.
+"""Converts checkpoints of libdse to model folders that `from_pretrained` loads.
 
-Everything is read off the tensors' names and shapes, so that nothing but tensors is ever unpickled.
+The config follows from the names and shapes of the tensors, so that nothing but tensors is ever unpickled.
 """
 
 import tempfile
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import PreTrainedModel, SequenceFeatureExtractor
+from transformers import PreTrainedConfig, PreTrainedModel, SequenceFeatureExtractor
 
+from ..loading import differing_tensors
 from ..models.configuration_dae import DAEConfig
 from ..models.configuration_waveunet import WaveUNetConfig
 from ..registry import feature_extractor_for, model_type_of
@@ -25,22 +26,22 @@ def convert_checkpoint(
     path: str | Path, output_dir: str | Path, *, sampling_rate: int | None = None, overwrite: bool = False
 ) -> Path:
     r"""
-    Makes a model folder (weights, config, feature extractor) of a libdse checkpoint.
+    Converts a libdse checkpoint to a model folder (weights, config, feature extractor).
 
     Args:
         path: a `.pth` file with the state dict of a `VanillaAutoEncoder` or a `WaveUNet`, bare or under
             `"state_dict"`, `"model"` or `"model_state_dict"`, with or without `module.` before every name.
-        output_dir: the folder to make. It appears in one step, or not at all.
-        sampling_rate (`int`, *optional*): of the audio that the model was trained on, in Hz, which is not in
-            the file; by default libdse's: 16000 for a Wave-U-Net, 8000 for an autoencoder.
-        overwrite (`bool`): whether to replace `output_dir`, all of it, where it is a model folder already.
+        output_dir: the folder to create. It appears when it is complete, or not at all.
+        sampling_rate (`int`, *optional*): the sampling rate in Hz of the audio that the model was trained on. The file
+            does not tell it. The default is that of libdse: 16000 for a Wave-U-Net, 8000 for an autoencoder.
+        overwrite (`bool`): replace the whole `output_dir` if it is a model folder.
 
     Returns:
         `Path`: `output_dir`.
 
     Raises:
-        ValueError: the file is no such checkpoint, or the folder cannot be made; one line that names the
-            file, what is wrong with it and what to do.
+        ValueError: the file is not such a checkpoint, or the folder cannot be written. The message is one line with
+            the file, what is wrong, and what to do.
     """
     path, output_dir = Path(path), Path(output_dir)
     _check_output(path, output_dir, overwrite)
@@ -65,14 +66,14 @@ def _check_output(path: Path, output_dir: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ValueError(f"{output_dir}: exists already; choose another folder, or ask to overwrite it")
     if not (output_dir / "config.json").is_file():
-        raise ValueError(f"{output_dir}: is no model folder and is not overwritten; choose another folder")
+        raise ValueError(f"{output_dir}: is not a model folder and is not overwritten; choose another folder")
     if path.resolve().is_relative_to(output_dir.resolve()):
-        raise ValueError(f"{output_dir}: holds the checkpoint itself, which overwriting would delete; move it first")
+        raise ValueError(f"{output_dir}: holds the checkpoint, which overwriting would delete; move it first")
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give libdse's .pth file")
+        raise ValueError(f"{path}: {'is not a file' if path.exists() else 'does not exist'}; give libdse's .pth file")
     content = _load_tensors(path)
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -101,9 +102,9 @@ def _load_tensors(path: Path):
         warnings.simplefilter("ignore")
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever torch's unpickler makes of the bytes
+        except Exception as error:  # torch's unpickler may raise anything
             raise ValueError(
-                f"{path}: is no PyTorch checkpoint, or holds more than tensors and is not opened for safety; "
+                f"{path}: is not a PyTorch checkpoint, or holds more than tensors and is not opened for safety; "
                 "save the tensors alone: torch.save(model.state_dict(), path)"
             ) from error
 
@@ -112,24 +113,15 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_floating_point()
     # An expanded tensor claims more than the file holds.
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(f"{name} is no plain floating-point tensor ({tensor.dtype}); save the weights as float32")
+        raise ValueError(f"{name} is not a plain floating-point tensor ({tensor.dtype}); save the weights as float32")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds NaN or infinity; use a checkpoint from before training broke down")
-
-
-def _read_config(state_dict: dict[str, Tensor], sampling_rate: int | None) -> DAEConfig | WaveUNetConfig:
-    dimensions = state_dict["encoder.0.weight"].dim() if "encoder.0.weight" in state_dict else None
-    if dimensions == 1:
-        return _read_dae_config(state_dict, 8000 if sampling_rate is None else sampling_rate)
-    if dimensions == 3:
-        return _read_waveunet_config(state_dict, 16000 if sampling_rate is None else sampling_rate)
-    raise ValueError(f"is no network that is known here (its first tensor is {next(iter(state_dict))})")
 
 
 def _read_dae_config(state_dict: dict[str, Tensor], sampling_rate: int) -> DAEConfig:
     input_dim = _size(state_dict, "encoder.0.weight", 0)
     if input_dim < 2:
-        raise ValueError(f"takes {input_dim} values, and frames of n_fft samples have n_fft // 2 + 1 ≥ 2 bins")
+        raise ValueError(f"takes {input_dim} values, but frames of n_fft samples have n_fft // 2 + 1 ≥ 2 bins")
     stages = takewhile(lambda name: name in state_dict, (f"encoder.{k}.0.weight" for k in count(2)))
     *hidden_sizes, latent_dim = [_size(state_dict, name, 0) for name in ("encoder.1.0.weight", *stages)]
     n_fft = 2 * (input_dim - 1)
@@ -158,35 +150,41 @@ def _read_waveunet_config(state_dict: dict[str, Tensor], sampling_rate: int) -> 
     )
 
 
+# Dimensions of the tensor `encoder.0.weight` → the function that reads the config, and libdse's sampling rate in Hz.
+_RECOGNISED = {1: (_read_dae_config, 8000), 3: (_read_waveunet_config, 16000)}
+
+
+def _read_config(state_dict: dict[str, Tensor], sampling_rate: int | None) -> PreTrainedConfig:
+    first = state_dict.get("encoder.0.weight")
+    if first is None or first.dim() not in _RECOGNISED:
+        raise ValueError(f"is not a known network (its first tensor is {next(iter(state_dict))})")
+    read, default_rate = _RECOGNISED[first.dim()]
+    return read(state_dict, default_rate if sampling_rate is None else sampling_rate)
+
+
 def _size(state_dict: dict[str, Tensor], name: str, axis: int) -> int:
     if name not in state_dict:
-        raise ValueError(f"lacks {name}")
+        raise ValueError(f"{name} is missing")
     shape = tuple(state_dict[name].shape)
     if axis >= len(shape):
-        raise ValueError(f"has {name} of shape {shape}")
+        raise ValueError(f"{name} has shape {shape}")
     return shape[axis]
 
 
-def _load_model(config: DAEConfig | WaveUNetConfig, state_dict: dict[str, Tensor]) -> PreTrainedModel:
+def _load_model(config: PreTrainedConfig, state_dict: dict[str, Tensor]) -> PreTrainedModel:
     with torch.device("meta"):  # shapes only: nothing is allocated for a checkpoint that does not fit
         model = model_type_of(config.model_type).model_class(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.network.state_dict().items()}
-    for name in [*expected, *state_dict]:
-        if name not in state_dict:
-            raise ValueError(f"lacks {name}")
-        if name not in expected:
-            raise ValueError(f"has {name}, which belongs to no such network")
-        shape = tuple(state_dict[name].shape)
-        if shape != expected[name]:
-            raise ValueError(f"has {name} of shape {shape} where its other tensors make it {expected[name]}")
-    # Copies: tensors that share memory could not be saved.
+    differences = differing_tensors({name: tuple(tensor.shape) for name, tensor in state_dict.items()}, model.network)
+    if differences:
+        raise ValueError(f"its tensors do not fit each other: {differences[0]}")
+    # Tensors that share memory cannot be saved, so each is copied.
     weights = {name: tensor.to(torch.float32, copy=True).contiguous() for name, tensor in state_dict.items()}
     model.network.load_state_dict(weights, assign=True)
     return model
 
 
 def _save(model: PreTrainedModel, feature_extractor: SequenceFeatureExtractor, output_dir: Path) -> None:
-    """Writes the folder beside its place and renames it, so that no half of it is ever seen."""
+    """Writes the folder under a temporary name in the same place and renames it, so that it appears complete."""
     output_dir = output_dir.resolve()
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}.") as temporary:

@@ -1,24 +1,23 @@
-"""A clip as it lies in a dataset, encoded → samples (C, T) at the model's rate."""
+"""Decodes the clips of a dataset to samples (C, T) at the sampling rate of the model."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
-from ..audio import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioError, AudioReader
+from ..audio import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioError, AudioReader, resample
 from .augmentation import Waveform
 
 
-# Of clips longer than this, in seconds, only the part that is needed is decoded.
+# Clips longer than this, in seconds, are decoded only in part.
 LONG_CLIP = 60.0
-# Peaks below this (-100 dBFS, a tenth of a step of 16-bit audio) are silence.
+# A lower peak is silence. It is -100 dBFS, a third of a step of 16-bit audio.
 SILENCE = 1e-5
 
 
 class BadClipError(AudioError):
-    """A clip that cannot be used; `reason` is one of `REASONS`."""
+    """A clip cannot be used. `reason` is one of `REASONS`."""
 
     REASONS = ("unreadable", "empty", "silent", "impossible sampling rate", "not finite", "unequal lengths")
 
@@ -28,17 +27,18 @@ class BadClipError(AudioError):
 
 
 class EncodedClip:
-    """An undecoded `datasets` audio item, opened.
+    """Opens an audio item of `datasets` and does not decode it yet.
 
     Args:
-        item (`dict`, `str`, `bytes` or `None`): `bytes` or `path` (local, or a URL that `fsspec` opens), or `array`
-            (T,) or (C, T) and `sampling_rate`.
+        item (`dict`, `str`, `bytes` or `None`): a `dict` with `bytes` or `path` (a file, or a URL for `fsspec`), or
+            with `array` (T,) or (C, T) and `sampling_rate`; or a path or bytes alone.
 
     Attributes:
-        frames, rate (`int`): samples of a channel, and samples a second.
+        frames (`int`): the number of samples of each channel.
+        rate (`int`): the sampling rate in Hz.
 
     Raises:
-        BadClipError: it holds no audio, or no sample, or has an impossible sampling rate.
+        BadClipError: the item holds no audio or no samples, or has an impossible sampling rate.
     """
 
     def __init__(self, item):
@@ -63,8 +63,11 @@ class EncodedClip:
             raise BadClipError("empty", "0 bytes")
         try:
             if content is None and "://" in path:
-                content = _fetch(path)
-            # libsndfile is much faster than AudioReader, which is made for long files.
+                import fsspec
+
+                with fsspec.open(path, "rb") as file:
+                    content = file.read()
+            # libsndfile alone is much faster than AudioReader, which is made for long files.
             self._file = soundfile.SoundFile(io.BytesIO(content) if content is not None else path)
             self.rate = self._file.samplerate
         except soundfile.SoundFileError:
@@ -83,10 +86,10 @@ class EncodedClip:
         self._samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
 
     def read(self, start: int = 0, stop: int | None = None) -> Waveform:
-        """Frames `start` to `stop`, (n, channels).
+        """Decodes the frames from `start` to `stop`, (n, channels).
 
         Raises:
-            BadClipError: the file is damaged or breaks off, or holds NaN or infinity.
+            BadClipError: the file is damaged or incomplete, or holds NaN or infinity.
         """
         stop = self.frames if stop is None else min(stop, self.frames)
         if self._file is None:
@@ -105,14 +108,14 @@ class EncodedClip:
 
 
 class RecordingAndCleaned:
-    """A recording and what cleaning made of it, read together like one `EncodedClip` of twice as many channels.
+    """Reads a recording and its cleaned version together, like one `EncodedClip` with twice as many channels.
 
     Args:
-        recording, cleaned (`EncodedClip`): of the same rate and length.
-        channels (`int`): of each: mixed down to mono, or repeated.
+        recording, cleaned (`EncodedClip`): clips of the same sampling rate and length.
+        channels (`int`): the number of channels of each, see `to_channels`.
 
     Raises:
-        BadClipError: they are not of the same rate and length.
+        BadClipError: the clips differ in sampling rate or length.
     """
 
     def __init__(self, recording: EncodedClip, cleaned: EncodedClip, channels: int):
@@ -123,7 +126,7 @@ class RecordingAndCleaned:
         self._clips, self._channels = (recording, cleaned), channels
 
     def read(self, start: int = 0, stop: int | None = None) -> Waveform:
-        """Frames `start` to `stop`, (n, 2·channels), those of the recording first."""
+        """Decodes the frames from `start` to `stop`, (n, 2·channels); the channels of the recording come first."""
         return np.concatenate([to_channels(clip.read(start, stop), self._channels) for clip in self._clips], axis=1)
 
 
@@ -135,13 +138,6 @@ def _content_and_path(item) -> tuple[bytes | None, str | None]:
     return (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None, None)
 
 
-def _fetch(url: str) -> bytes:
-    import fsspec
-
-    with fsspec.open(url, "rb") as file:
-        return file.read()
-
-
 def _reason(message: str) -> str:
     for words, reason in (("sampling rate", "impossible sampling rate"), ("empty", "empty"), ("NaN", "not finite")):
         if words in message:
@@ -150,38 +146,34 @@ def _reason(message: str) -> str:
 
 
 def clip_name(item, fallback: str) -> str:
-    """What a person knows the clip by: its path, or `fallback`."""
+    """The name of the clip for messages: its path, or `fallback` if it has none."""
     return _content_and_path(item)[1] or fallback
 
 
 def to_channels(samples: Waveform, channels: int) -> Waveform:
-    """(T, n) → (T, channels): mixed down, or repeated."""
+    """Converts samples (T, n) to (T, channels), by mixing them down to mono and repeating that."""
     if samples.shape[1] == channels:
         return samples
     return np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
 
 
 def decode_clip(item, sampling_rate: int, channels: int = 1) -> Waveform:
-    """An undecoded `datasets` audio item → samples (C, T) at `sampling_rate`.
+    """Decodes an audio item of `datasets` to samples (C, T) at `sampling_rate`.
 
     Raises:
-        BadClipError: it holds no audio that can be used.
+        BadClipError: the item holds no audio that can be used.
     """
     clip = EncodedClip(item)
     return resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
 
 
-def resample(samples: Waveform, rate: int, sampling_rate: int) -> Waveform:
-    """(T, C) at `rate` → (T', C) at `sampling_rate`."""
-    return samples if rate == sampling_rate else soxr.resample(samples, rate, sampling_rate)
-
-
 def decode_stretch(clip: EncodedClip, start: int, length: int, sampling_rate: int, channels: int = 1) -> Waveform:
-    """Samples `start` to `start + length` of an opened clip, counted at `sampling_rate`, (C, length).
+    """Decodes the samples from `start` to `start + length` of an opened clip, (C, length).
 
-    What is in front of the clip or behind it is silence. Only this stretch, and 50 ms around it, is decoded.
+    Positions are counted at `sampling_rate`. Before and after the clip there is silence. Only this stretch, and 50 ms
+    on both sides, is decoded.
     """
-    # Times that are whole samples at both rates: multiples of `step` at the clip's, of `grid` at the model's.
+    # Whole samples at both rates: multiples of `step` at the rate of the clip, and of `grid` at that of the model.
     divisor = int(np.gcd(clip.rate, sampling_rate))
     step, grid = clip.rate // divisor, sampling_rate // divisor
     margin = -(-clip.rate // 20 // step) if step != grid else 0
@@ -196,14 +188,16 @@ def decode_stretch(clip: EncodedClip, start: int, length: int, sampling_rate: in
 def read_clip(
     clip: EncodedClip | RecordingAndCleaned, sampling_rate: int, channels: int = 1, stretch: tuple | None = None
 ) -> Waveform:
-    """An opened clip, (C, T).
+    """Decodes an opened clip, (C, T).
 
     Args:
-        stretch (`tuple` of `int` and `numpy.random.Generator`, *optional*): of a clip of more than a minute, give this
-            many samples from a random place.
+        clip (`EncodedClip` or `RecordingAndCleaned`): the clip.
+        sampling_rate, channels (`int`): the sampling rate in Hz and the number of channels of the result.
+        stretch (`tuple` of `int` and `numpy.random.Generator`, *optional*): if the clip is longer than a minute,
+            decode only this many samples, at a random place.
 
     Raises:
-        BadClipError: it is damaged, or silent from start to end.
+        BadClipError: the clip is damaged, or silent from start to end.
     """
     if stretch is not None and clip.frames > LONG_CLIP * clip.rate:
         length, rng = stretch
@@ -212,7 +206,7 @@ def read_clip(
         waveform = decode_stretch(clip, start, length, sampling_rate, channels)
         if not is_silent(waveform):
             return waveform
-        whole = read_clip(clip, sampling_rate, channels)  # a pause, or all silent?
+        whole = read_clip(clip, sampling_rate, channels)  # to tell a pause from a silent clip
         return whole[:, start : start + length]
     waveform = resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
     if is_silent(waveform):

@@ -1,28 +1,28 @@
-"""Hub datasets and local folders → splits whose audio stays encoded, so that the loader's workers decode it."""
+"""Loads splits of Hub datasets and local folders. The audio stays encoded; the workers of the loader decode it."""
 
-import csv
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from .audio_folders import AUDIO_SUFFIXES, joined, needs_torchcodec, read_audio_folder, with_audio
+from ..audio.formats import is_audio_file
+from ..errors import one_line
+from .audio_folders import METADATA, needs_torchcodec, read_audio_folder, rows_of
 from .specs import DatasetSpec
 
 
 def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, columns: Collection[str] = ()):
-    """A split of a Hub dataset, or of a local folder.
+    """Loads a split of a Hub dataset or of a local folder.
 
     Args:
-        spec (`str` or `DatasetSpec`): the dataset; a split in it goes before `split`.
+        spec (`str` or `DatasetSpec`): the dataset. If it names a split, that one is loaded and not `split`.
         split (`str`): the split.
-        streaming (`bool`): give a `datasets.IterableDataset`, which reads while it is iterated over.
+        streaming (`bool`): return a `datasets.IterableDataset`, which reads while it is iterated over.
         columns (`Collection[str]`): columns that parallel recordings may have, see `read_folder`.
 
     Returns:
         `datasets.Dataset` or `datasets.IterableDataset`, with audio columns as `{"bytes", "path"}`.
 
     Raises:
-        ValueError: no such dataset, configuration, split or revision; the message lists those there are.
+        ValueError: there is no such dataset, configuration, split or revision. The message lists those that exist.
     """
     from datasets.exceptions import DatasetsError
 
@@ -31,7 +31,7 @@ def load_split(spec: str | DatasetSpec, split: str, streaming: bool = False, col
     try:
         dataset = _load(spec, split, streaming, columns)
     except (ValueError, OSError, ImportError, DatasetsError) as error:
-        raise ValueError(f"dataset {spec}, split {split!r}: {_one_line(error)}") from error
+        raise ValueError(f"dataset {spec}, split {split!r}: {one_line(error)}") from error
     return keep_encoded(dataset)
 
 
@@ -59,7 +59,7 @@ def _load(spec: DatasetSpec, split: str, streaming: bool, columns: Collection[st
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether `Dataset.save_to_disk` wrote it."""
+    """Whether the folder was written by `Dataset.save_to_disk`."""
     return (folder / "state.json").exists() or (folder / "dataset_dict.json").exists()
 
 
@@ -69,11 +69,12 @@ def _load_saved(folder: Path, split: str):
     if not _is_saved(folder):
         folder = folder / split
         if not _is_saved(folder):
-            raise ValueError(f"no such folder; {folder.parent} has {_listed(_folders(folder.parent))}")
+            folders = sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir())
+            raise ValueError(f"no such folder; {folder.parent} has {', '.join(folders) or 'none'}")
     dataset = load_from_disk(str(folder))
     if isinstance(dataset, DatasetDict):
         if split not in dataset:
-            raise ValueError(f"no such split; it has {_listed(dataset)}")
+            raise ValueError(f"no such split; it has {', '.join(dataset) or 'none'}")
         return dataset[split]
     return dataset
 
@@ -83,7 +84,7 @@ def _stream(dataset):
 
 
 def keep_encoded(dataset):
-    """Audio columns as bytes and path: they need neither torchcodec nor FFmpeg, and decode in the loader's workers."""
+    """Keeps audio columns as bytes and path. They need no torchcodec, and the workers of the loader decode them."""
     from datasets import Audio, IterableDataset
 
     if isinstance(dataset, IterableDataset):
@@ -99,7 +100,7 @@ def _holds_encoded_audio(feature) -> bool:
 
 
 def audio_columns(dataset) -> list[str]:
-    """Names of the columns that hold audio, as far as the dataset's types tell."""
+    """Names of the columns that hold audio, as far as the types of the dataset tell."""
     from datasets import Audio
 
     features = dataset.features or {}
@@ -113,64 +114,34 @@ def audio_columns(dataset) -> list[str]:
 
 
 def read_folder(folder: Path, split: str, columns: Collection[str] = ()) -> list[dict]:
-    """Rows of a split of a local folder of audio files; none where `<folder>/<split>` has no audio files.
+    """Reads a split of a local folder of audio files. Returns no rows if `<folder>/<split>` has no audio files.
 
-    `<folder>/<split>/**/*.flac` give a row each, with a column `audio`, and the columns of a `metadata.csv` beside
-    them whose `file_name` names the file (the layout of `datasets`' audiofolder). Where that names files as
-    `<column>_file_name`, rows are its own, with an audio column for each. With `columns`, a row is what was
-    recorded together: `<split>/noisy/a.wav` and `<split>/clean/a.wav` where a folder has the name of one of the
-    columns, else `<split>/song/vocals.wav` and `<split>/song/drums.wav`.
+    See `rows_of` for the rows; the metadata are in `<folder>/<split>/metadata.csv` or `metadata.jsonl`.
+
+    With `columns`, a row consists of files that were recorded together. These are `<split>/noisy/a.wav` and
+    `<split>/clean/a.wav` if a folder has the name of one of the columns, otherwise `<split>/song/vocals.wav` and
+    `<split>/song/drums.wav`.
     """
-    # Read here: the loader of `datasets` would want torchcodec even for undecoded files.
+    # The loader of `datasets` would need torchcodec even for files that it does not decode.
     root = folder / split
-    files = _audio_files(root)
+    files = sorted(path for path in root.glob("**/*") if is_audio_file(path))
     if not files:
         return []
     if columns:
         return _parallel_rows(root, files, columns)
-    rows = [{"audio": {"bytes": None, "path": str(path)}} for path in files]
-    metadata = root / "metadata.csv"
-    if metadata.exists():
-        with open(metadata, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names, table = reader.fieldnames or [], list(reader)
-        if any(name.endswith("_file_name") for name in names):
-            items = {row["audio"]["path"]: row["audio"] for row in rows}
-            return [with_audio(joined(str(root), row), items) for row in table]
-        described = {str(root / row.pop("file_name")): row for row in table}
-        empty = {column: None for row in described.values() for column in row}
-        rows = [{**row, **empty, **described.get(row["audio"]["path"], {})} for row in rows]
-    return rows
+    metadata = [(root / name).as_posix() for name in METADATA if (root / name).exists()]
+    return rows_of({path.as_posix(): str(path) for path in files}, metadata)
 
 
 def _parallel_rows(root: Path, files: list[Path], columns: Collection[str]) -> list[dict]:
-    parts = {path: path.relative_to(root).with_suffix("").parts for path in files}
-    if any(path[0] in columns for path in parts.values() if len(path) > 1):
-        return _rows({file: ("/".join(path[1:]), path[0]) for file, path in parts.items()})
-    return _rows({file: ("/".join(path[:-1]), path[-1]) for file, path in parts.items()})
-
-
-def _rows(places: dict[Path, tuple[str, str]]) -> list[dict]:
-    """File → (row, column); a row that lacks a column's file has an empty item there."""
-    columns = sorted({column for _, column in places.values()})
-    rows: dict[str, dict] = {}
-    for path, (row, column) in places.items():
-        empty = {"name": row, **{name: {"bytes": None, "path": None} for name in columns}}
-        rows.setdefault(row, empty)[column] = {"bytes": None, "path": str(path)}
+    """Rows of files that were recorded together. A row without a file for a column has an empty item there."""
+    parts = {file: file.relative_to(root).with_suffix("").parts for file in files}
+    # The column is the first part of the path, or the last one.
+    is_first = any(path[0] in columns for path in parts.values() if len(path) > 1)
+    places = {file: (path[0], path[1:]) if is_first else (path[-1], path[:-1]) for file, path in parts.items()}
+    names = sorted({column for column, _ in places.values()})
+    rows: dict[tuple[str, ...], dict] = {}
+    for file, (column, row) in places.items():
+        empty = {"name": "/".join(row), **{name: {"bytes": None, "path": None} for name in names}}
+        rows.setdefault(row, empty)[column] = {"bytes": None, "path": str(file)}
     return list(rows.values())
-
-
-def _audio_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*") if path.suffix.lower() in AUDIO_SUFFIXES)
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

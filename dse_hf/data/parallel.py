@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..audio import resample
 from .arguments import DataArguments
 from .augmentation import RandomGain, Waveform, remix
 from .bad_clips import BadClips, DataError
 from .columns import Layout, find_layout, known_columns
-from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, is_silent, resample, to_channels
+from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, is_silent, to_channels
 from .effects import Effects, example
 from .epochs import EpochDataset
 from .loading import load_split

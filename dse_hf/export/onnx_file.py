@@ -1,4 +1,4 @@
-"""A Wave-U-Net as an ONNX file, for programs and browsers without PyTorch."""
+"""Writes a Wave-U-Net as an ONNX file, for programs and browsers without PyTorch."""
 
 import copy
 import math
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import AudioReader, Resampler
+from ..audio import read_audio
 from ..errors import describe_os_error
 from ..files import atomic_write
 from ..registry import load_object, model_type_of
 
 
 DTYPES = ["float32", "float16", "int8"]
-TOLERANCE = 1e-4  # of the float32 file to PyTorch, in full scales
+TOLERANCE = 1e-4  # largest difference of a float32 file from PyTorch, full scale ±1
 _EXAMPLE = Path(__file__).parents[1] / "app" / "examples" / "train.flac"
 _CHECKED_SECONDS = 10
 
@@ -23,10 +23,12 @@ _CHECKED_SECONDS = 10
 class ExportResult:
     """
     Args:
-        path (`str`): of the ONNX file.
-        size (`int`): of the file, in bytes.
-        max_error (`float`): greatest difference to PyTorch's float32 in any sample of any source, full scale ±1.
-        snr (`float`): of the predicted sources (all but the last) to PyTorch's float32, in dB; `inf` if equal.
+        path (`str`): the path of the ONNX file.
+        size (`int`): the size of the file in bytes.
+        max_error (`float`): the largest difference from PyTorch in float32, over all samples of all sources, full
+            scale ±1.
+        snr (`float`): the ratio in dB of the predicted sources (all but the last) in PyTorch to their differences;
+            `inf` if they are equal.
     """
 
     path: str
@@ -37,28 +39,30 @@ class ExportResult:
 
 def export_onnx(model, path, *, dtype: str = "float32", audio=None, overwrite: bool = False) -> ExportResult:
     r"""
-    Writes a Wave-U-Net as an ONNX file, and compares what ONNX Runtime makes of it with PyTorch.
+    Writes a Wave-U-Net as an ONNX file, and compares the output of ONNX Runtime with that of PyTorch.
 
-    The file's input is `mixture` (B, C, T), its output `sources` (B, K, C, T), both float32, for any B and T ≥ 1:
-    what `model.separate` gives. For long signals in constant memory, its metadata tell how to tile: a window that
-    starts on a multiple of `alignment`, with `context` samples on both sides that are dropped from the output.
+    The file has the input `mixture` (B, C, T) and the output `sources` (B, K, C, T), both float32, for any B ≥ 1 and
+    T ≥ 1. The output equals that of `model.separate`. Long signals can be separated in constant memory, window by
+    window. The metadata tell how: a window starts at a multiple of `alignment`, and has `context` more samples on both
+    sides, whose output is dropped.
 
-        >>> export_onnx(load_model(), "speech.onnx", dtype="float16").snr  # dB to float32
+        >>> export_onnx(load_model(), "speech.onnx", dtype="float16").snr  # in dB
         >>> onnxruntime.InferenceSession("speech.onnx").run(None, {"mixture": array})
 
     Args:
-        model ([`WaveUNetModel`]): as [`load_model`] gives it.
-        path (`str` or `os.PathLike`): of the file.
+        model ([`WaveUNetModel`]): the model, see [`load_model`].
+        path (`str` or `os.PathLike`): the file to write.
         dtype (`str`, *optional*, defaults to `"float32"`):
-            `"float32"`; `"float16"`: weights and computation; `"int8"`: the weights of the blocks, with a scale for
-            every output channel, while the computation is in float32.
-        audio (*optional*): a recording to compare on, see [`AudioReader`]; by default one of speech beside a train.
-            Its first ten seconds are taken.
+            `"float32"`; `"float16"` for weights and computation; `"int8"` for the weights of the blocks, with one
+            scale per output channel and computation in float32.
+        audio (*optional*):
+            A recording for the comparison, see [`AudioReader`]; by default speech beside a train. Its first ten
+            seconds are used.
         overwrite (`bool`, *optional*, defaults to `False`): replace an existing file.
 
     Raises:
-        ValueError: the model or the dtype cannot be exported, the path exists or cannot be written, or ONNX Runtime
-            gives something else than PyTorch.
+        ValueError: the model or the dtype cannot be exported, the path exists or cannot be written, or the output of
+            ONNX Runtime differs from that of PyTorch.
         AudioError: the recording cannot be read.
         ImportError: onnx or onnxruntime is not installed (extra `export`).
     """
@@ -72,7 +76,9 @@ def export_onnx(model, path, *, dtype: str = "float32", audio=None, overwrite: b
         raise ValueError(f"{path}: is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
         raise ValueError(f"{path}: exists; pass --overwrite (overwrite=True) to replace it")
-    mixture = _read(_EXAMPLE if audio is None else audio, model.config)
+    config = model.config
+    samples = read_audio(_EXAMPLE if audio is None else audio, config.sampling_rate, _CHECKED_SECONDS)
+    mixture = np.ascontiguousarray(np.resize(samples.T, (config.channels, len(samples))))[None]
     model = _in_float32(model)
     content = load_object(graph)(model, dtype).SerializeToString()
     max_error, snr = _compare(model, content, mixture)
@@ -90,23 +96,8 @@ def export_onnx(model, path, *, dtype: str = "float32", audio=None, overwrite: b
     return ExportResult(str(path), len(content), max_error, snr)
 
 
-def _read(audio, config) -> np.ndarray:
-    """The start of a recording as the model takes it, (1, C, T)."""
-    blocks, seconds = [], 0.0
-    with AudioReader(audio) as reader:
-        resampler = Resampler(reader.sampling_rate, config.sampling_rate, reader.channels)
-        for block in reader.blocks():
-            blocks.append(resampler.push(block))
-            seconds += len(block) / reader.sampling_rate
-            if seconds >= _CHECKED_SECONDS:
-                break
-        blocks.append(resampler.flush())
-    samples = np.concatenate(blocks)[: _CHECKED_SECONDS * config.sampling_rate]
-    return np.ascontiguousarray(np.resize(samples.T, (config.channels, len(samples))))[None]
-
-
 def _in_float32(model):
-    """The model itself if it is on the processor in float32, else a copy that is."""
+    """Returns the model if it is on the CPU in float32, otherwise a copy that is."""
     import torch
 
     if model.dtype == torch.float32 and model.device.type == "cpu":
@@ -115,15 +106,15 @@ def _in_float32(model):
 
 
 def _compare(model, content: bytes, mixture: np.ndarray) -> tuple[float, float]:
-    """Greatest error and SNR in dB of what ONNX Runtime makes of a mixture (1, C, T), to what the model does."""
+    """Largest difference, and SNR in dB, between ONNX Runtime and the model for a mixture (1, C, T)."""
     import onnxruntime
     import torch
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (given,) = session.run(None, {"mixture": mixture})
+    (found,) = session.run(None, {"mixture": mixture})
     wanted = model.separate(torch.from_numpy(mixture), model.config.sampling_rate)
     wanted = torch.stack(list(wanted.values()), dim=1).numpy()
-    difference = given - wanted
+    difference = found - wanted
     noise = float(np.square(difference[:, :-1], dtype=np.float64).sum())
     signal = float(np.square(wanted[:, :-1], dtype=np.float64).sum())
     snr = 10 * math.log10(signal / noise) if signal and noise else math.inf if signal else -math.inf

@@ -8,7 +8,7 @@ import sys
 import pytest
 import soundfile
 
-from tests.audio.test_audio import tones
+from tests.audio.sounds import tones
 
 
 SLOW = {"torch", "transformers", "numpy", "soundfile", "soxr", "av", "tqdm", "huggingface_hub", "onnx", "onnxruntime"}

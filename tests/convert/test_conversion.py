@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import re
@@ -9,18 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dse_hf import (
-    DAEModel,
-    SpectrogramFeatureExtractor,
-    WaveformFeatureExtractor,
-    WaveUNetModel,
-    convert_checkpoint,
-)
+from dse_hf import DAEModel, SpectrogramFeatureExtractor, WaveformFeatureExtractor, WaveUNetModel, convert_checkpoint
 from tests.models.test_dae import reference_forward
 
 
 def autoencoder_state(widths=(20, 12, 5), input_dim=17) -> dict[str, torch.Tensor]:
-    """A state dict with the names and shapes of libdse's VanillaAutoEncoder; the last width is the latent."""
+    """A state dict with the names and shapes of libdse's VanillaAutoEncoder. The last width is that of the latent."""
 
     def norm(size):
         return {"weight": torch.rand(size) + 0.5, "bias": torch.randn(size)}
@@ -57,7 +52,7 @@ def waveunet_state(layers=3, down=5, up=3, growth=4, channels=1) -> dict[str, to
 
 
 def waveunet_forward(state: dict, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """libdse's forward pass, written out from its state dict: shares no code with the package."""
+    """The forward pass of libdse, written without code of the package."""
 
     def crop(x, length):
         start = (x.shape[-1] - length) // 2
@@ -101,17 +96,12 @@ class TestAutoencoder:
         frames = torch.randn(3, 17)
         with torch.no_grad():
             expected = reference_forward(state, frames)
-            torch.testing.assert_close(model(frames).reconstruction, expected, atol=1e-6, rtol=0)
+            torch.testing.assert_close(model(frames).reconstruction, expected, atol=1e-5, rtol=0)
 
     def test_libdses_recipe(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state((30, 20, 10), input_dim=129))
         config = DAEModel.from_pretrained(convert_checkpoint(path, tmp_path / "out")).config
-        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (
-            8000,
-            256,
-            128,
-            1e-8,
-        )
+        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (8000, 256, 128, 1e-8)
         extractor = SpectrogramFeatureExtractor.from_pretrained(tmp_path / "out")
         assert (extractor.sampling_rate, extractor.n_fft, extractor.hop_length) == (8000, 256, 128)
         assert (extractor.log_offset, extractor.feature_size) == (1e-8, 129)
@@ -122,7 +112,7 @@ class TestWaveUNet:
         ("shape", "length", "output_length"),
         [
             ({}, 201, 201),
-            ({}, 200, 193),  # off the grid: libdse's skips and outputs are cropped
+            ({}, 200, 193),  # off the grid: libdse crops skips and outputs
             ({"layers": 7, "down": 15, "up": 5, "growth": 2}, 16384, 16257),
             ({"layers": 1, "down": 3, "up": 7, "growth": 1}, 64, 63),
             ({"channels": 2}, 97, 97),
@@ -136,19 +126,15 @@ class TestWaveUNet:
             expected, output = waveunet_forward(state, mixture), model(mixture)
             plain = model.network(mixture)
         assert expected[0].shape[-1] == output_length
-        torch.testing.assert_close((output.foreground, output.background), expected, atol=1e-6, rtol=0)
-        torch.testing.assert_close(plain, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close((output.foreground, output.background), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(plain, expected, atol=1e-5, rtol=0)
 
     def test_config_and_feature_extractor(self, checkpoint, tmp_path):
         folder = convert_checkpoint(checkpoint(waveunet_state(channels=2)), tmp_path / "out", sampling_rate=22050)
         config = WaveUNetModel.from_pretrained(folder).config
         assert (config.num_layers, config.channel_growth, config.channels) == (3, 4, 2)
         assert (config.downsampling_kernel_size, config.upsampling_kernel_size) == (5, 3)
-        assert (config.padding, config.output, config.sources) == (
-            "same",
-            "difference",
-            ["foreground", "background"],
-        )
+        assert (config.padding, config.output, config.sources) == ("same", "difference", ["foreground", "background"])
         extractor = WaveformFeatureExtractor.from_pretrained(folder)
         assert config.sampling_rate == extractor.sampling_rate == 22050 and extractor.feature_size == 2
 
@@ -195,6 +181,12 @@ class Malicious:
         return os.system, (self.command,)
 
 
+NOT_PLAIN = (
+    *(torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.complex64), torch.zeros(3).to_sparse()),
+    *(torch.zeros(3, device="meta"), torch.zeros(1).expand(1 << 40)),
+)
+
+
 def without(state, name):
     return {key: tensor for key, tensor in state.items() if key != name}
 
@@ -221,7 +213,7 @@ class TestRefusals:
         assert "more than tensors" in self.refusal(path, tmp_path)
         assert not witness.exists()
         pickle.loads(path.read_bytes())
-        assert witness.exists()  # the file was a loaded weapon
+        assert witness.exists()  # the code in the file works
 
     @pytest.mark.parametrize(
         "content",
@@ -240,19 +232,19 @@ class TestRefusals:
     def test_files_that_are_no_checkpoints(self, tmp_path, content):
         path = tmp_path / "file.pth"
         path.write_bytes(content)
-        assert "is no PyTorch checkpoint" in self.refusal(path, tmp_path)
+        assert "is not a PyTorch checkpoint" in self.refusal(path, tmp_path)
 
     def test_a_truncated_checkpoint(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state())
         path.write_bytes(path.read_bytes()[:-200])
-        assert "is no PyTorch checkpoint" in self.refusal(path, tmp_path)
+        assert "is not a PyTorch checkpoint" in self.refusal(path, tmp_path)
 
     def test_a_pickled_module(self, checkpoint, tmp_path):
         assert "more than tensors" in self.refusal(checkpoint(nn.Linear(2, 2)), tmp_path)
 
     def test_paths_that_are_no_files(self, tmp_path):
         assert "does not exist" in self.refusal(tmp_path / "typo.pth", tmp_path)
-        assert "is no file" in self.refusal(tmp_path, tmp_path)
+        assert "is not a file" in self.refusal(tmp_path, tmp_path)
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -263,47 +255,30 @@ class TestRefusals:
             (torch.zeros(2), "holds a Tensor, not a state dict"),
             ({"epoch": 3}, "'epoch' is a int"),
             ({1: torch.zeros(2)}, "1 is a Tensor"),
-            ({"weight": torch.zeros(2, 2)}, "no network that is known here .* weight"),
-            ({"encoder.0.weight": torch.zeros(2, 2)}, "no network that is known"),
-            (without(autoencoder_state(), "encoder.1.0.weight"), "lacks encoder.1.0.weight"),
-            (without(autoencoder_state(), "decoder.2.0.bias"), "lacks decoder.2.0.bias"),
-            (
-                without(autoencoder_state(), "encoder.2.0.weight"),
-                r"has decoder.0.0.weight of shape \(12, 5\)",
-            ),
-            (
-                {**autoencoder_state(), "head.weight": torch.zeros(1)},
-                "has head.weight, which belongs to no such",
-            ),
+            ({"weight": torch.zeros(2, 2)}, "not a known network .* weight"),
+            ({"encoder.0.weight": torch.zeros(2, 2)}, "not a known network"),
+            (without(autoencoder_state(), "encoder.1.0.weight"), "encoder.1.0.weight is missing"),
+            (without(autoencoder_state(), "decoder.2.0.bias"), "decoder.2.0.bias is missing"),
+            (without(autoencoder_state(), "encoder.2.0.weight"), "encoder.2.0.bias belongs to another network"),
+            ({**autoencoder_state(), "head.weight": torch.zeros(1)}, "head.weight belongs to another network"),
             (
                 {**autoencoder_state(), "decoder.0.0.weight": torch.zeros(5, 5)},
-                r"has decoder.0.0.weight of shape \(5, 5\) .* \(12, 5\)",
+                r"decoder.0.0.weight has shape \(5, 5\) and not \(12, 5\)",
             ),
-            (
-                {**autoencoder_state(), "encoder.1.0.weight": torch.tensor(0.0)},
-                r"encoder.1.0.weight of shape \(\)",
-            ),
+            ({**autoencoder_state(), "encoder.1.0.weight": torch.tensor(0.0)}, r"encoder.1.0.weight has shape \(\)"),
             (autoencoder_state((4,), input_dim=1), "takes 1 values"),
-            (without(waveunet_state(), "decoder.0.weight"), "lacks decoder.0.weight"),
-            (without(waveunet_state(), "bottleneck.0.bias"), "lacks bottleneck.0.bias"),
+            (without(waveunet_state(), "decoder.0.weight"), "decoder.0.weight is missing"),
+            (without(waveunet_state(), "bottleneck.0.bias"), "bottleneck.0.bias is missing"),
             (waveunet_state(down=4), "downsampling_kernel_size=4: must be odd"),
             (
                 {**waveunet_state(), "output_layer.0.weight": torch.zeros(3, 5, 1)},
-                r"output_layer.0.weight of shape \(3, 5, 1\) .* \(1, 5, 1\)",
+                r"output_layer.0.weight has shape \(3, 5, 1\) and not \(1, 5, 1\)",
             ),
-            (
-                {**autoencoder_state(), "encoder.0.bias": torch.full((17,), float("nan"))},
-                "encoder.0.bias holds NaN or infinity",
+            *(
+                ({**autoencoder_state(), "encoder.0.bias": torch.full((17,), value)}, "bias holds NaN or infinity")
+                for value in (math.nan, math.inf)
             ),
-            (
-                {**autoencoder_state(), "encoder.0.bias": torch.full((17,), float("inf"))},
-                "encoder.0.bias holds NaN or infinity",
-            ),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.int64)}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, dtype=torch.complex64)}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3).to_sparse()}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(3, device="meta")}, "no plain floating-point tensor"),
-            ({"encoder.0.weight": torch.zeros(1).expand(1 << 40)}, "no plain floating-point tensor"),
+            *(({"encoder.0.weight": tensor}, "not a plain floating-point tensor") for tensor in NOT_PLAIN),
         ],
     )
     def test_checkpoints_of_something_else(self, checkpoint, tmp_path, content, message):
@@ -338,14 +313,14 @@ class TestOutput:
         folder.mkdir()
         (folder / "thesis.tex").touch()
         for target in (folder, folder / "thesis.tex"):
-            with pytest.raises(ValueError, match="is no model folder and is not overwritten"):
+            with pytest.raises(ValueError, match="is not a model folder and is not overwritten"):
                 convert_checkpoint(path, target, overwrite=True)
         assert (folder / "thesis.tex").exists()
 
     def test_the_checkpoint_is_not_overwritten_with_its_folder(self, checkpoint, tmp_path):
         path = checkpoint(autoencoder_state())
         (tmp_path / "config.json").write_text("{}")
-        with pytest.raises(ValueError, match="holds the checkpoint itself"):
+        with pytest.raises(ValueError, match="holds the checkpoint, which"):
             convert_checkpoint(path, tmp_path, overwrite=True)
         assert path.exists()
 

@@ -177,7 +177,7 @@ def test_the_command_tells_size_and_snr(tmp_path, capsys):
     assert cli.main(["export", str(tmp_path / "model"), str(path), "--dtype", "int8", "--audio", str(NOISY)]) == 0
     output = capsys.readouterr()
     assert output.err == ""
-    assert output.out.startswith(f"{path}: 0.0 MB, int8; to float32 in PyTorch: SNR ")
+    assert output.out.startswith(f"{path}: 0.0 MB, int8; compared with float32 in PyTorch: SNR ")
     assert cli.main(["export", str(tmp_path / "model"), str(path)]) == 1
     assert capsys.readouterr().err == f"dse-hf: {path}: exists; pass --overwrite (overwrite=True) to replace it\n"
     assert cli.main(["export", str(tmp_path / "model"), str(tmp_path / "n.onnx"), "--audio", "none.wav"]) == 1

@@ -292,7 +292,7 @@ def test_names_that_cannot_be_loaded_say_why_and_what_to_do(filled, tmp_path):
             "model 'org/parts': the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN",
             "model 'org/parts': has no revision 'v9'; see the branches on its page",
             "model 'org/pickle': has no model.safetensors; other files with weights are not opened, since a",
-            "model 'org/empty': has no config.json, so that it is no model of transformers; or give a model that",
+            "model 'org/empty': has no config.json, so it is not a model of transformers; or give a model that",
             "model 'org/bert': is a bert model, which does not separate; or give a model that dse-hf made",
             "model 'org/code': needs code of its own, which is not run; or give a model that dse-hf made",
             "model 'org/unfit': its weights do not fit its config.json: network.encoder.0.weight has shape (4, 1, 15)",

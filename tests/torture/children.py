@@ -1,4 +1,4 @@
-"""`dse-hf` in processes that can be killed: forked, as starting Python takes longer than what is tried."""
+"""Runs `dse-hf` in forked processes, which can be killed. Starting Python would take longer than the trial."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from .trials import REFUSED, RIGHT, check, refusal
 
 @dataclass
 class Ended:
-    """How a process ended: its exit status (minus the signal that killed it), what it printed, and after how long."""
+    """How a process ended: its exit status (minus the signal that killed it), its output, and how long it took."""
 
     status: int
     printed: str
@@ -24,7 +24,7 @@ class Ended:
     seconds: float
 
     def outcome(self) -> str:
-        """`RIGHT` for success; `REFUSED` for exit status 1 and lines that a user can read; else a failure."""
+        """`RIGHT` for success, `REFUSED` for exit status 1 and one or two readable lines. All else is a failure."""
         if self.status == 0:
             return RIGHT
         check(self.status == 1, f"exit status {self.status}: {self.errors[-1500:]}")
@@ -47,13 +47,13 @@ def run(
     """Runs `dse-hf ARGUMENTS` in the folder.
 
     Args:
-        kill_after: seconds after which it gets SIGKILL, and all that it has started.
-        meanwhile: called with the process' number while it runs.
+        kill_after: seconds after which the process, and those that it started, get SIGKILL.
+        meanwhile: called with the process id while the process runs.
         inside: called in the process before anything else.
-        timeout: seconds after which it counts as hanging.
+        timeout: seconds after which the process counts as hanging.
     """
     out, errors = folder / ".out", folder / ".err"
-    for path in (out, errors):  # it may be killed before it opens them
+    for path in (out, errors):  # the process may be killed before it opens them
         path.touch()
     start = time.monotonic()
     process = os.fork()
@@ -65,7 +65,7 @@ def run(
         status = _wait(process, start + (timeout if kill_after is None else kill_after))
         if status is None:
             if kill_after is None:
-                os.kill(process, signal.SIGUSR1)  # it prints where it hangs
+                os.kill(process, signal.SIGUSR1)  # the process then prints where it hangs
                 time.sleep(2)
             _kill(process)
             check(kill_after is not None, f"still running after {timeout:g} seconds")
@@ -99,7 +99,7 @@ def _be_the_command(arguments: list[str], folder: Path, out: Path, errors: Path,
 
 
 def _wait(process: int, until: float) -> int | None:
-    """The status of a process that has ended, or None if it has not by then."""
+    """The status of a process when it has ended, or `None` if it still runs at the time `until`."""
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:

@@ -1,4 +1,4 @@
-"""Configs and feature extractors with random fields: what is accepted must work, the rest is refused in one line."""
+"""Configs and feature extractors with random fields. What is accepted must work, the rest is refused in one line."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ from .arrays import check_sum
 from .trials import RIGHT, Case, Trial, check, refusal
 
 
-MOST_VALUES = 10**6  # of the weights, and of a layer, in networks that are tried: larger ones take long
+MOST_VALUES = 10**6  # larger networks are not run, because they take long
 _COUNTS = (1, 2, 3, 5, 12, 20, 64, 255, 0, -1, 10**6, 10**9, 2**63, 10**30, True, 1.5, math.nan, "3", None, [2])
 _WAVEUNET = {
     "num_layers": _COUNTS,
@@ -42,20 +42,7 @@ _SPECTRUM = {
 _DAE = {
     **_SPECTRUM,
     "hidden_sizes": (
-        [],
-        [4],
-        [12, 6],
-        [65_536],
-        [65_536] * 9,
-        [1] * 64,
-        [1] * 65,
-        [1] * 10**5,
-        [0],
-        [-1],
-        ["4"],
-        5,
-        None,
-        "ab",
+        *([], [4], [12, 6], [65_536], [65_536] * 9, [1] * 64, [1] * 65, [1] * 10**5, [0], [-1], ["4"], 5, None, "ab"),
     ),
     "latent_dim": _COUNTS,
     "dropout": (0, 0.5, 0.999, 1.0, -0.1, math.nan, math.inf, "0.1", None),
@@ -75,13 +62,13 @@ _SMALL = {
 
 
 def random_fields(rng: np.random.Generator, choices: dict[str, tuple]) -> dict:
-    """One to four fields, each with one of its values."""
+    """Picks one to four fields, and one of the values of each."""
     names = rng.choice(list(choices), size=min(len(choices), int(rng.integers(1, 5))), replace=False)
     return {str(name): choices[name][rng.integers(len(choices[name]))] for name in names}
 
 
 def config_refusal(error: Exception) -> str:
-    """`StrictDataclassError`, which Hugging Face's configs raise, has a title line above that of its cause."""
+    """Checks the cause of a `StrictDataclassError`, whose own message has several lines."""
     while isinstance(error, StrictDataclassError) and error.__cause__ is not None:
         error = error.__cause__
     return refusal(error, (ValueError, TypeError))
@@ -98,7 +85,7 @@ def run_config(case: Case) -> str:
     except Exception as error:
         return config_refusal(error)
     again = config_class.from_dict(config.to_dict())
-    check(again.to_dict() == config.to_dict(), "the config is not what it was after to_dict and from_dict")
+    check(again.to_dict() == config.to_dict(), "to_dict and from_dict change the config")
     length = config.input_length_for(1)
     check(config.output_length_for(length) >= 1 and length < 2**31, f"a window of {length} samples")
     with torch.device("meta"):
@@ -118,17 +105,13 @@ def run_config(case: Case) -> str:
 def run_feature_extractor(case: Case) -> str:
     rng = case.rng
     if case.number % 2:
-        fields = random_fields(
-            rng, {**_SPECTRUM, "feature_size": (None, 9, 129, 5, "9"), "padding_value": (None, 0.0)}
-        )
+        choices = {**_SPECTRUM, "feature_size": (None, 9, 129, 5, "9"), "padding_value": (None, 0.0)}
         make = dse_hf.SpectrogramFeatureExtractor
     else:
-        choices = {
-            "feature_size": _COUNTS,
-            "sampling_rate": _WAVEUNET["sampling_rate"],
-            "padding_value": (0.0, 1, "a"),
-        }
-        fields, make = random_fields(rng, choices), dse_hf.WaveformFeatureExtractor
+        rates = _WAVEUNET["sampling_rate"]
+        choices = {"feature_size": _COUNTS, "sampling_rate": rates, "padding_value": (0.0, 1, "a")}
+        make = dse_hf.WaveformFeatureExtractor
+    fields = random_fields(rng, choices)
     audio = rng.normal(0, 0.1, [(100,), (1, 100), (2, 100), (3, 2, 50), (0,), (1, 0), ()][rng.integers(7)])
     audio = audio.astype(str(rng.choice(["float32", "float64", "int16", "float16"])))
     try:

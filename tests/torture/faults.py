@@ -1,4 +1,4 @@
-"""Processes that are killed, disks that are full or read-only, files that change while they are read."""
+"""Processes that are killed, disks that are full or read-only, and files that change while they are read."""
 
 import atexit
 import functools
@@ -32,7 +32,7 @@ AUTOENCODER = {"hidden_sizes": [24], "latent_dim": 12, "n_fft": 64, "hop_length"
 
 
 def temporary_folder() -> Path:
-    """For as long as the worker lives."""
+    """A folder that is deleted when the worker ends."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -61,29 +61,30 @@ def desk() -> Path:
 
 @functools.cache
 def undisturbed(*arguments: str) -> tuple[Path, float]:
-    """A folder where a command ran to its end, and the seconds that it took then."""
+    """A folder where a command ran to its end, and the seconds that it took."""
     folder = temporary_folder()
-    lay_out(folder)
+    fill(folder)
     ended = run(list(arguments), folder)
     check(ended.outcome() == RIGHT, f"fails undisturbed: {ended.errors[-1500:]}")
     return folder, ended.seconds
 
 
-def lay_out(folder: Path) -> None:
+def fill(folder: Path) -> None:
+    """Copies the files of `desk` into a folder."""
     shutil.copytree(desk(), folder, dirs_exist_ok=True)
 
 
 def killed(case: Case, arguments: list[str]) -> Path:
-    """Kills a command at a random moment; returns the folder where an undisturbed one ran."""
+    """Kills a command at a random moment. Returns the folder where the command ran undisturbed."""
     whole, seconds = undisturbed(*arguments)
-    lay_out(case.folder)
+    fill(case.folder)
     ended = run(arguments, case.folder, kill_after=case.rng.uniform(0, 1.1 * seconds))
     check(ended.status in (0, -signal.SIGKILL), f"exit status {ended.status}: {ended.errors[-1500:]}")
     return whole
 
 
 def shown(folder: Path) -> list[str]:
-    """Names of a folder's files, without those that are under way."""
+    """The names of the files in a folder, without temporary files."""
     return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
@@ -92,10 +93,10 @@ def run_killed_separate(case: Case) -> str:
     for name in shown(case.folder / "out"):
         check(name in OUTPUTS, f"{name} was left behind")
         same = (case.folder / "out" / name).read_bytes() == (whole / "out" / name).read_bytes()
-        check(same, f"half of {name} stands under its name")
+        check(same, f"{name} is incomplete")
     check(run([*SEPARATE, "--overwrite"], case.folder).outcome() == RIGHT, "cannot be run again")
     for name in OUTPUTS:
-        check((case.folder / "out" / name).read_bytes() == (whole / "out" / name).read_bytes(), f"another {name}")
+        check((case.folder / "out" / name).read_bytes() == (whole / "out" / name).read_bytes(), f"{name} differs")
     return RIGHT
 
 
@@ -103,7 +104,7 @@ def run_killed_train(case: Case) -> str:
     arguments = ["train", "recipe.json"]
     whole = killed(case, arguments)
     ended = run(arguments, case.folder)
-    check(ended.status == 0, f"does not go on: {ended.errors[-1500:]}")
+    check(ended.status == 0, f"does not resume: {ended.errors[-1500:]}")
     first, second = (DAEModel.from_pretrained(folder / "out").state_dict() for folder in (whole, case.folder))
     for name, weight in first.items():
         difference = (weight - second[name]).abs().max().item()
@@ -124,10 +125,10 @@ def run_killed_evaluate(case: Case) -> str:
 
 
 def run_dead_worker(case: Case) -> str:
-    """One of the processes that evaluate dies; then the command says so, and goes on when it is run again."""
+    """One of the processes of an evaluation dies. The command reports it, and resumes when it is run again."""
     arguments = [*EVALUATE, "--jobs", "2"]
     whole, seconds = undisturbed(*arguments)
-    lay_out(case.folder)
+    fill(case.folder)
 
     def kill_a_worker(process: int) -> None:
         time.sleep(case.rng.uniform(0, seconds))
@@ -147,7 +148,7 @@ def run_dead_worker(case: Case) -> str:
 
 
 class SmallDisk:
-    """A folder on a disk of its own, where that may be mounted."""
+    """A folder on a small disk of its own, if the process may mount one."""
 
     def __init__(self, folder: Path, kilobytes: int):
         self.folder, self.options = folder, f"size={kilobytes}k"
@@ -167,7 +168,7 @@ def run_full_disk(case: Case) -> str:
     whole, _ = undisturbed(*SEPARATE)
     size = (whole / "out" / OUTPUTS[0]).stat().st_size
     room = int(case.rng.uniform(0, 2.5 * size))
-    lay_out(case.folder)
+    fill(case.folder)
     out = case.folder / "out"
     with SmallDisk(out, max(4, room // 1024)) as is_small:
 
@@ -178,30 +179,30 @@ def run_full_disk(case: Case) -> str:
         outcome = run(SEPARATE, case.folder, inside=None if is_small else limit).outcome()
         expected = sorted(OUTPUTS) if outcome == RIGHT else []
         left = sorted(path.name for path in out.iterdir())
-        check(left == expected, f"{outcome}, and {left} are there")
+        check(left == expected, f"{outcome}, but the folder has {left}")
         for name in expected:
-            check((out / name).read_bytes() == (whole / "out" / name).read_bytes(), f"half of {name}")
+            check((out / name).read_bytes() == (whole / "out" / name).read_bytes(), f"{name} is incomplete")
     return outcome
 
 
 def run_read_only(case: Case) -> str:
-    lay_out(case.folder)
+    fill(case.folder)
     out = case.folder / "out"
     with SmallDisk(out, 4096) as is_own:
         if is_own:
             subprocess.run(["mount", "-o", "remount,ro", out], check=True)
-        elif os.geteuid() == 0:  # whom permissions do not stop
+        elif os.geteuid() == 0:  # permissions do not stop root
             out.rmdir()
             out.write_bytes(b"")
         else:
             out.chmod(0o555)
         outcome = run(SEPARATE, case.folder).outcome()
-        check(outcome == REFUSED, "it cannot have written there")
-        check(out.is_file() or not list(out.iterdir()), "something is there")
+        check(outcome == REFUSED, "it succeeded, but it cannot have written there")
+        check(out.is_file() or not list(out.iterdir()), "the folder is not empty")
     return outcome
 
 
-# ── Files that do not keep still ──
+# ── Files that change ──
 
 
 def truncate(path: Path, rng: np.random.Generator) -> None:
@@ -224,7 +225,7 @@ def become_text(path: Path, rng: np.random.Generator) -> None:
 def run_changing_input(case: Case) -> str:
     change = case.pick([truncate, grow, vanish, become_text])
     _, seconds = undisturbed(*SEPARATE)
-    lay_out(case.folder)
+    fill(case.folder)
     sound = case.folder / SOUND
     original, _ = soundfile.read(sound, dtype="int16")
 
@@ -236,7 +237,7 @@ def run_changing_input(case: Case) -> str:
     out = case.folder / "out"
     left = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     if outcome == REFUSED:
-        check(not left, f"refused, and {left} are there")
+        check(not left, f"refused, but the folder has {left}")
         return REFUSED
     sources = [soundfile.read(out / name, dtype="int16")[0] for name in OUTPUTS]
     total = sum(source.astype(np.int64) for source in sources)

@@ -1,11 +1,10 @@
-"""Damaged and lying audio files of all formats, through `separate_file` and the Space's handler."""
+"""Damaged audio files, and files with false headers, for `separate_file`, the pipeline and the Space."""
 
 import functools
 import gc
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ import torch
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
 from dse_hf.audio import AudioReader
-from tests.audio.test_audio import write_av
+from dse_hf.audio.formats import integer_bits
+from tests.audio.sounds import write_av
 
 from .arrays import pipeline
 from .trials import RIGHT, Case, Trial, check, refusal
@@ -51,7 +51,7 @@ def model() -> WaveUNetModel:
 
 @functools.cache
 def whole_file(kind: str) -> tuple[bytes, np.ndarray]:
-    """The content of a sound file of a kind, and the samples (T, C) that were encoded."""
+    """An undamaged file of this kind, and its samples (T, C) before encoding."""
     seed = KINDS.index(kind)
     rate = 48000 if kind in _FFMPEG_KINDS or "opus" in kind or "mp3" in kind else (8000, 16000, 44100)[seed % 3]
     frames, channels = int(SECONDS * rate), 1 if "gsm" in kind else 1 + seed % 2
@@ -111,7 +111,7 @@ def splice(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def edit_header(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Writes numbers that lie over fields near the start."""
+    """Overwrites fields near the start with extreme numbers."""
     for _ in range(int(rng.integers(1, 4))):
         start = int(rng.integers(0, min(256, len(content))))
         size = int(rng.choice([1, 2, 4, 8]))
@@ -121,7 +121,7 @@ def edit_header(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def change_number(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Changes a field anywhere: lengths and counts of boxes, pages and elements."""
+    """Overwrites a field anywhere, such as the length of a box, page or element, with an extreme number."""
     start = int(rng.integers(len(content)))
     content[start : start + 4] = int(_EXTREMES[rng.integers(len(_EXTREMES))]).to_bytes(4, "big")
     return content
@@ -131,7 +131,7 @@ DAMAGE = (flip_bits, overwrite, cut_off, cut_out, insert, repeat, splice, edit_h
 
 
 def damaged_file(case: Case) -> Path:
-    """A file of the kind whose turn it is, with up to three kinds of damage."""
+    """A file of the next kind, with up to three kinds of damage."""
     kind = case.pick(KINDS)
     content = bytearray(whole_file(kind)[0])
     for _ in range(int(case.rng.integers(1, 4))):
@@ -144,7 +144,7 @@ def damaged_file(case: Case) -> Path:
 
 
 def lying_wav(rng: np.random.Generator) -> bytes:
-    """A wav each of whose header fields may say anything."""
+    """A wav whose header fields may all be false."""
 
     def field(true: int, *lies: int) -> int:
         return true if rng.random() < 0.6 else int(lies[rng.integers(len(lies))])
@@ -169,22 +169,11 @@ def lying_wav(rng: np.random.Generator) -> bytes:
 
 
 def random_content(rng: np.random.Generator) -> bytes:
-    """No audio: nothing, text, noise, or the first bytes of a format and noise."""
+    """Content that is no audio: nothing, text, noise, or the first bytes of a format and noise."""
     magic = (
-        b"RIFF\x24\x00\x00\x00WAVEfmt ",
-        b"fLaC\x00\x00\x00\x22",
-        b"OggS\x00\x02",
-        b"ID3\x04\x00\x00",
-        b"\xff\xfb",
-    )
-    magic += (b"\x1a\x45\xdf\xa3", b"\x00\x00\x00\x18ftypM4A ", b"FORM\x00\x00\x00\x00AIFF", b".snd", b"caff\x00\x01")
-    magic += (
-        b"riff\x2e\x91\xcf\x11",
-        b"RF64\xff\xff\xff\xffWAVE",
-        b"MThd",
-        b"#EXTM3U\n",
-        b"ffconcat version 1.0\n",
-        b"",
+        *(b"RIFF\x24\x00\x00\x00WAVEfmt ", b"fLaC\x00\x00\x00\x22", b"OggS\x00\x02", b"ID3\x04\x00\x00", b"\xff\xfb"),
+        *(b"\x1a\x45\xdf\xa3", b"\x00\x00\x00\x18ftypM4A ", b"FORM\x00\x00\x00\x00AIFF", b".snd", b"caff\x00\x01"),
+        *(b"riff\x2e\x91\xcf\x11", b"RF64\xff\xff\xff\xffWAVE", b"MThd", b"#EXTM3U\n", b"ffconcat version 1.0\n", b""),
     )
     noise = rng.bytes(int(2 ** rng.uniform(0, 15)))
     if rng.random() < 0.2:
@@ -196,7 +185,7 @@ def random_content(rng: np.random.Generator) -> bytes:
 
 
 def run_whole_file(case: Case) -> str:
-    """Undamaged files of every kind must come through: so the others fail by their damage alone."""
+    """Undamaged files of every kind must be separated. It shows that the others are refused for their damage alone."""
     kind = case.pick(KINDS)
     content, samples = whole_file(kind)
     path = case.folder / kind
@@ -215,9 +204,7 @@ def run_damaged_file(case: Case) -> str:
 
 
 def run_lying_header(case: Case) -> str:
-    path = case.folder / "a.wav"
-    path.write_bytes(lying_wav(case.rng))
-    return _separate_and_check(path, case)
+    return _separate_and_check(_lying_file(case), case)
 
 
 def run_no_audio(case: Case) -> str:
@@ -227,28 +214,24 @@ def run_no_audio(case: Case) -> str:
 
 
 def run_pipeline(case: Case) -> str:
-    """The same as bytes, through the pipeline, which has decoders of its own."""
-    make = (damaged_file, damaged_file, _lying_upload)[case.number % 3]
-    content = make(case).read_bytes()
+    """The same files as bytes for the pipeline, which has decoders of its own."""
+    content = _damaged_or_lying_file(case).read_bytes()
     try:
         front, back = pipeline("valid")(content)
     except ValueError as error:
         return refusal(error)
     check(front["audio"].shape == back["audio"].shape, "sources of two shapes")
-    check(
-        bool(np.isfinite(front["audio"]).all() and np.isfinite(back["audio"]).all()), "a source holds NaN or infinity"
-    )
+    check(all(np.isfinite(source["audio"]).all() for source in (front, back)), "a source holds NaN or infinity")
     return RIGHT
 
 
 def run_space(case: Case) -> str:
-    """The same files as a visitor's uploads: what is wrong is told without the server's folders."""
+    """The same files as uploads of a visitor. The messages must not name folders of the server."""
     import gradio
 
     from dse_hf.app.interface import with_clear_errors
 
-    make: Callable = (damaged_file, damaged_file, _lying_upload)[case.number % 3]
-    path = make(case)
+    path = _damaged_or_lying_file(case)
     served = case.folder / "served"
     served.mkdir()
     handlers = _handlers()
@@ -261,13 +244,17 @@ def run_space(case: Case) -> str:
         check(len(error.message.splitlines()) == 1, f"a message of several lines: {error.message!r}")
         return refusal(error.__context__)
     check(report["sources"] == ["foreground", "background"], f"sources {report['sources']}")
-    # Minus infinity is a source that is silent.
+    # Minus infinity means a silent source.
     check(all(change < np.inf for change in report["changes_db"].values()), f"changes of {report['changes_db']} dB")
     _check_outputs(path, dict(zip(report["sources"], files)))
     return RIGHT
 
 
-def _lying_upload(case: Case) -> Path:
+def _damaged_or_lying_file(case: Case) -> Path:
+    return _lying_file(case) if case.number % 3 == 2 else damaged_file(case)
+
+
+def _lying_file(case: Case) -> Path:
     path = case.folder / "a.wav"
     path.write_bytes(lying_wav(case.rng))
     return path
@@ -278,7 +265,7 @@ def _handlers():
     from dse_hf.app.interface import Handlers
 
     gc.collect()
-    gc.freeze()  # as the Space does: what is collected after each request is the request's
+    gc.freeze()  # as in the Space, so that only the objects of a request are collected after it
     return Handlers({"tiny": model()}, keep=str)
 
 
@@ -286,7 +273,7 @@ def _keep(folder: Path, path: str) -> str:
     return shutil.copy(path, folder)
 
 
-# ── What is right ──
+# ── Checks ──
 
 
 def _separate_and_check(path: Path, case: Case) -> str:
@@ -301,12 +288,12 @@ def _separate_and_check(path: Path, case: Case) -> str:
         return refusal(error)
     check(len(list(output.iterdir())) == 2, f"left {sorted(output.iterdir())}")
     frames = _check_outputs(source, result.outputs)
-    check(frames == result.frames, f"tells {result.frames} samples of {frames}")
+    check(frames == result.frames, f"reports {result.frames} samples and not {frames}")
     return RIGHT
 
 
 def _check_outputs(source, outputs: dict[str, str]) -> int:
-    """Sources must have the input's shape and sum to it; returns its length."""
+    """Checks that the sources have the shape of the input and sum to it. Returns its length."""
     with AudioReader(source) as reader:
         mixture = np.concatenate(list(reader.blocks("float64")))
     sources, rates, subtypes = [], [], []
@@ -319,9 +306,10 @@ def _check_outputs(source, outputs: dict[str, str]) -> int:
         rates.append(rate)
         subtypes.append(info.subtype)
     check(rates == [reader.sampling_rate] * len(rates), f"rates {rates} for {reader.sampling_rate} Hz")
-    step = {"PCM_16": 2.0**-15, "PCM_24": 2.0**-23, "PCM_32": 2.0**-31}.get(subtypes[0])
+    bits = integer_bits(subtypes[0])
     loudest = np.max(np.abs([mixture, *sources]), axis=0)
-    if step:  # where nothing clips
+    if bits:  # where nothing clips
+        step = 2.0 ** (1 - bits)
         wrong = (np.abs(sum(sources) - mixture) > step) & (loudest < 1 - 2 * step)
     else:
         wrong = np.abs(sum(sources) - mixture) > 1e-6 * np.maximum(1.0, loudest)

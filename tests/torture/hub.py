@@ -1,4 +1,4 @@
-"""A Hub that answers 503 or 429, breaks off, stalls or is away, while a model is fetched or published."""
+"""A Hub that answers 503 or 429, breaks off, stalls or is away while a model is fetched or published."""
 
 import os
 import shutil
@@ -20,11 +20,11 @@ from .trials import RIGHT, Case, Trial, check
 ANSWERS = ({"status": 503}, {"status": 429}, {"status": 500}, {"status": 404}, {"break_after": 1000}, {"delay": 4})
 FETCHED = (r"(GET|HEAD) /org/tiny/resolve", r"(GET|HEAD) /org/tiny/resolve.*safetensors", r"GET /api/models/org/tiny")
 PUBLISHED = (r"POST /api/models/org/new/(preupload|commit)", r"\.git/info/lfs", r"PUT /lfs-upload", r"GET /api/models")
-SECONDS = 180  # for a command, however the Hub behaves
+SECONDS = 180  # time for a command, however the Hub behaves
 
 
 def run(hub: LocalHub, arguments: list, case: Case, kill_after: float | None = None) -> Ended:
-    """Runs `dse-hf` in a process of its own, for which this is the Hub."""
+    """Runs `dse-hf` in a process of its own that uses this Hub."""
     start = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "dse_hf", *map(str, arguments)],
@@ -45,7 +45,7 @@ def run(hub: LocalHub, arguments: list, case: Case, kill_after: float | None = N
 
 
 def fail(hub: LocalHub, patterns: tuple, case: Case) -> None:
-    """A fault at random: of the first requests of a kind, or of all of them."""
+    """Makes the first requests of a kind, or all of them, fail."""
     fault = dict(case.pick(ANSWERS))
     times = [1, 3, float("inf")][case.rng.integers(3)]
     status = fault.pop("status", None)
@@ -59,7 +59,7 @@ def run_fetching(case: Case) -> str:
         hub.create_repo("org/tiny", files={path.name: path for path in (desk() / "tiny").iterdir()})
         fail(hub, FETCHED, case)
         outcome = run(hub, arguments, case).outcome()
-        check(outcome == RIGHT or not (case.folder / "out").exists(), "refused, and something is there")
+        check(outcome == RIGHT or not (case.folder / "out").exists(), "refused, but the output folder exists")
         hub.heal()
         check(run(hub, arguments, case).outcome() == RIGHT, "does not work once the Hub is back")
     total = sum(soundfile.read(case.folder / "out" / name, dtype="int16")[0].astype(int) for name in OUTPUTS)
@@ -68,7 +68,7 @@ def run_fetching(case: Case) -> str:
 
 
 def run_publishing(case: Case) -> str:
-    """A push that meets a fault leaves what there was; run again, it is done."""
+    """A push that meets a fault changes nothing, and succeeds when it is run again."""
     return _publish(case, lambda hub, arguments: (fail(hub, PUBLISHED, case), run(hub, arguments, case).outcome())[1])
 
 
@@ -90,9 +90,9 @@ def _publish(case: Case, disturbed) -> str:
         there = hub.files("org/new")
         check(there == {"model.safetensors": b"old"} or len(there) > 5, f"half a commit: {', '.join(there)}")
         hub.heal()
-        check(run(hub, arguments, case).outcome() == RIGHT, "does not go through once the Hub is back")
+        check(run(hub, arguments, case).outcome() == RIGHT, "does not work once the Hub is back")
         weights = (desk() / "tiny" / "model.safetensors").stat().st_size
-        check(abs(len(hub.files("org/new")["model.safetensors"]) - weights) < 1000, "other weights are there")
+        check(abs(len(hub.files("org/new")["model.safetensors"]) - weights) < 1000, "other weights were published")
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""A recording of eight hours: every sample in its place, in memory that does not grow."""
+"""Separates a recording of eight hours. Every sample must be in its place, and memory must not grow."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import dse_hf
 from .trials import RIGHT, Case, Trial, check
 
 
-RATE = 1000  # Hz, the lowest that is read, so that eight hours take minutes; the model's as well
+RATE = 1000  # Hz, of the recording and the model. It is the lowest possible rate, so that eight hours take minutes.
 HOURS = 8
 FRAMES = HOURS * 3600 * RATE + 1  # not a multiple of anything
 _BLOCK = 2**20
@@ -19,7 +19,7 @@ _SAMPLE_BITS = {"PCM_16": 16, "PCM_24": 24}
 
 
 def samples_at(start: int, count: int, bits: int) -> np.ndarray:
-    """The synthetic recording from `start` on, (count,) int64: noise that tells its place, of half the full scale."""
+    """A part of the synthetic recording, (count,) int64: noise at half of full scale that depends on the position."""
     time = np.arange(start, start + count, dtype=np.uint64)
     mixed = (time * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)) >> np.uint64(33)
     mixed ^= mixed >> np.uint64(15)
@@ -42,13 +42,13 @@ def tiny_model() -> dse_hf.WaveUNetModel:
 
 
 def run_eight_hours(case: Case) -> str:
-    """The sum of the sources must be the recording to the bit, and the foreground what short pieces of it give."""
+    """The sources must sum to the recording exactly, and the foreground must equal that of short pieces."""
     subtype, file_format = case.pick([("PCM_24", "w64"), ("PCM_16", "flac")])
     bits, path = _SAMPLE_BITS[subtype], case.folder / f"long.{file_format}"
     write_recording(path, subtype)
     network = tiny_model()
     result = dse_hf.separate_file(network, path, case.folder / "out", file_format=file_format, block_seconds=600)
-    check(result.frames == FRAMES, f"{result.frames} samples of {FRAMES}")
+    check(result.frames == FRAMES, f"{result.frames} samples and not {FRAMES}")
     with (
         soundfile.SoundFile(result.outputs["foreground"]) as front,
         soundfile.SoundFile(result.outputs["background"]) as back,
@@ -65,7 +65,7 @@ def run_eight_hours(case: Case) -> str:
 
 
 def _check_piece(network, front: soundfile.SoundFile, start: int, bits: int) -> None:
-    """3,000 samples of the foreground, against the separation of them alone with what the network sees around."""
+    """Compares 3,000 samples of the foreground with the separation of them alone, with the context of the network."""
     margin = network.config.receptive_field
     first, last = max(0, start - margin), min(FRAMES, start + 3000 + margin)
     piece = samples_at(first, last - first, bits) / 2.0 ** (bits - 1)

@@ -1,4 +1,4 @@
-"""Hostile model folders and checkpoints: none runs code or fills memory, each is refused in one line."""
+"""Hostile model folders and checkpoints. None may run code or fill the memory. Each is refused in one line."""
 
 import functools
 import io
@@ -25,7 +25,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Evil:
-    """Makes a file when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path):
         self.marker = str(marker)
@@ -52,7 +52,7 @@ def edit_config(folder: Path, **fields) -> None:
 
 
 def pickled(disguise: str, marker: Path) -> bytes:
-    """A pickle that runs code, as torch writes it, as a bare pickle, or among tensors."""
+    """A pickle that runs code, in the formats of torch, bare, or in a zip file."""
     content = io.BytesIO()
     state = {**good_weights(), "network.encoder.0.bias": Evil(marker)}
     if disguise == "torch":
@@ -76,7 +76,7 @@ def safetensors_file(header: dict | bytes, data: bytes = b"", length: int | None
     return struct.pack("<Q", len(content) if length is None else length) + content + data
 
 
-# ── Ways to spoil a folder: each returns nothing, and may use the case's random numbers ──
+# ── Functions that spoil a folder ──
 
 
 def pickle_as_safetensors(folder: Path, case: Case, marker: Path) -> None:
@@ -95,7 +95,7 @@ def pickle_instead(folder: Path, case: Case, marker: Path) -> None:
 
 
 def pickle_beside(folder: Path, case: Case, marker: Path) -> None:
-    """Beside damaged safetensors, so that falling back would be tempting."""
+    """A pickle beside damaged safetensors, as a bait for a fallback."""
     pickle_instead(folder, case, marker)
     (folder / WEIGHTS).write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
 
@@ -174,13 +174,8 @@ def hostile_config(folder: Path, case: Case, marker: Path) -> None:
     code = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
     (folder / "evil.py").write_text(f"import os\nos.mkdir({str(marker)!r})\n")
     fields = (
-        *(
-            {"num_layers": 10**6},
-            {"num_layers": 20},
-            {"channel_growth": 10**9},
-            {"sampling_rate": 0},
-            {"num_labels": 10**9},
-        ),
+        *({"num_layers": 10**6}, {"num_layers": 20}, {"channel_growth": 10**9}),
+        *({"num_labels": 10**9}, {"sampling_rate": 0}),
         *({"num_layers": 20, "downsampling_kernel_size": 255}, {"channels": 10**6}, {"sources": ["../../a", "b"]}),
         *({"model_type": "nonsense", "auto_map": code}, {"model_type": "bert", "auto_map": code, "vocab_size": 10**9}),
         *({"model_type": None, "auto_map": code}, {"model_type": "bert", "num_labels": 10**9}, {"id2label": 5}),
@@ -206,7 +201,7 @@ def hostile_config(folder: Path, case: Case, marker: Path) -> None:
         config.write_text('{"num_layers": ' + "9" * 10**5 + "}")
     elif choice == len(fields) + 5:
         with config.open("wb") as file:
-            file.truncate(2**33)  # 8 GiB of zeros, in no space on the disk
+            file.truncate(2**33)  # 8 GiB of zeros that take no space on the disk
     elif choice == len(fields) + 6:
         config.unlink()
         config.mkdir()
@@ -216,7 +211,7 @@ def hostile_config(folder: Path, case: Case, marker: Path) -> None:
 
 
 def links(folder: Path, case: Case, marker: Path) -> None:
-    """Links to what is no model: secrets, devices, itself."""
+    """Links to other things than models: secrets, devices, themselves."""
     secret = case.folder / "secret.txt"
     secret.write_text("hunter2 " * 100)
     name = str(case.rng.choice([WEIGHTS, "config.json"]))
@@ -229,12 +224,12 @@ SPOILT = (
     *(pickle_as_safetensors, pickle_instead, pickle_beside, pickle_by_index),
     *(lying_header, lying_header, other_weights, hostile_config, hostile_config, links),
 )
-# Ways of spoiling that may leave a model whole, or make another whole one.
+# These may leave the model intact, or make another intact one.
 MAY_BE_RIGHT = (other_weights, hostile_config, lying_header, links)
 
 
 def run_folder(case: Case) -> str:
-    """Hostile folders, through `load_model`."""
+    """Hostile folders for `load_model`."""
     folder, marker = case.folder / "model", case.folder / "CODE HAS RUN"
     shutil.copytree(good_folder(), folder)
     spoil = case.pick(SPOILT)
@@ -246,7 +241,7 @@ def run_folder(case: Case) -> str:
         check("hunter2" not in str(error), "the message tells a secret")
         return refusal(error)
     check(not marker.exists(), "code of the folder was run")
-    check(spoil in MAY_BE_RIGHT, f"{spoil.__name__}: a model came of it")
+    check(spoil in MAY_BE_RIGHT, f"{spoil.__name__}: a model was loaded")
     sources = network.separate(torch.full((1, 50), 0.1), network.config.sampling_rate)
     check(all(source.isfinite().all() for source in sources.values()), "the model gives NaN")
     return RIGHT
@@ -279,7 +274,7 @@ def hostile_checkpoint(case: Case, marker: Path) -> bytes:
 
 
 def run_checkpoint(case: Case) -> str:
-    """Hostile `.pth` files, through `convert_checkpoint`."""
+    """Hostile `.pth` files for `convert_checkpoint`."""
     path, output, marker = case.folder / "model.pth", case.folder / "out", case.folder / "CODE HAS RUN"
     path.write_bytes(hostile_checkpoint(case, marker))
     try:
@@ -292,13 +287,13 @@ def run_checkpoint(case: Case) -> str:
     network = dse_hf.load_model(output, device="cpu")
     try:
         network.separate(torch.full((1, 50), 0.1), network.config.sampling_rate)
-    except ValueError as error:  # bytes of the weights were changed to something huge
+    except ValueError as error:  # a changed weight may be huge
         return refusal(error)
     return RIGHT
 
 
 def run_detector(case: Case) -> str:
-    """That the pickles do run code where they are loaded: else the trials above would show nothing."""
+    """The pickles must run code when they are loaded, otherwise the trials above would show nothing."""
     marker = case.folder / "CODE HAS RUN"
     disguise = case.pick(DISGUISES)
     content = pickled(disguise, marker)

@@ -1,4 +1,4 @@
-"""Runs trials in a worker process that may hang, crash or be killed, and counts what comes of them."""
+"""Runs trials in a worker process, which may hang, crash or be killed, and counts the outcomes."""
 
 import contextlib
 import json
@@ -18,14 +18,14 @@ from .trials import REFUSED, RIGHT, Trial
 
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 600  # for the worker to import torch, on a machine with other work
-WARM_UP_SECONDS = 300  # more for the first case of a trial in a worker, which imports and builds what the others use
-MOST_KEPT = 20  # failing cases of a trial whose files are kept
+START_SECONDS = 600  # time for the worker to import torch on a busy machine
+WARM_UP_SECONDS = 300  # extra time for the first case of a trial in a worker, which imports and builds what it needs
+MOST_KEPT = 20  # number of failed cases of a trial whose files are kept
 
 
 @dataclass
 class Tally:
-    """Counts of a trial's outcomes, the numbers of the cases that failed, and the seconds that all took."""
+    """The outcomes of a trial: counts, the numbers of the failed cases, and the seconds that all cases took."""
 
     cases: int = 0
     right: int = 0
@@ -35,15 +35,15 @@ class Tally:
 
 
 class Worker:
-    """The process that cases run in; started when it is needed, and again after a case took it down."""
+    """The process that runs the cases. It is started when it is needed, and again after a case ended it."""
 
     def __init__(self, log: Path):
         self.log = log
         self._process = None
-        self._warm: set[str] = set()  # trials that the process has run a case of
+        self._warm: set[str] = set()  # trials of which the process has run a case
 
     def run(self, trial: Trial, seed: int, number: int, folder: Path) -> dict[str, str]:
-        """Runs one case: its `outcome`, and the `error` of a failure."""
+        """Runs one case. Returns its `outcome`, and the `error` of a failure."""
         self.start()
         start_of_log = self.log.stat().st_size
         request = {"trial": trial.name, "seed": seed, "number": number, "folder": str(folder)}
@@ -55,13 +55,13 @@ class Worker:
         except BrokenPipeError:
             answer = None
         except TimeoutError:
-            self._process.send_signal(signal.SIGUSR1)  # then it prints where it is
+            self._process.send_signal(signal.SIGUSR1)  # the worker then prints where it is
             time.sleep(2)
             self.stop()
             where = self.log.read_bytes()[start_of_log:][-8000:].decode(errors="replace")
-            # Without this, one that was starved by other work looks like one that waits for ever.
-            busy = f"with {os.getloadavg()[0]:.1f} processes at work on {os.cpu_count()} processors"
-            return {"outcome": "failure", "error": f"{where}\nhangs: no end after {trial.seconds:g} s, {busy}"}
+            # The load helps to tell a case that hangs from a slow one on a busy machine.
+            busy = f"with a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+            return {"outcome": "failure", "error": f"{where}\nhangs: did not end after {trial.seconds:g} s, {busy}"}
         printed = self.log.read_bytes()[start_of_log:][-4000:].decode(errors="replace")
         if answer is None:
             status = self._process.wait()
@@ -73,7 +73,7 @@ class Worker:
         return answer
 
     def stop(self) -> None:
-        """Ends the worker, and what its case may have started."""
+        """Ends the worker, and the processes that its case started."""
         process, self._process = self._process, None
         self._warm.clear()
         if process is None:
@@ -85,11 +85,11 @@ class Worker:
         process.stdout.close()
 
     def start(self) -> None:
-        """Starts the process if there is none."""
+        """Starts the process if it does not run."""
         if self._process is not None:
             return
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment["TMPDIR"] = str(self.log.parent)  # deleted in the end, whatever cases leave there
+        environment["TMPDIR"] = str(self.log.parent)  # deleted at the end with everything that the cases leave
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.torture.worker"],
@@ -109,7 +109,7 @@ class Worker:
             raise RuntimeError(f"the worker does not start: {self.log.read_text(errors='replace')[-2000:]}")
 
     def _answer(self, seconds: float) -> dict | None:
-        """The worker's next line; `None` if it ended."""
+        """The next line from the worker, or `None` if it has ended."""
         line, deadline = b"", time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -132,15 +132,15 @@ def run_trials(
     first: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Tally]:
-    """Runs the trials in turn, by their shares of the time, until it is over or all reached their limit of cases.
+    """Runs the trials in turn, by their shares of the time, until the time is over or all have reached their limit.
 
     Args:
-        trials (`list[Trial]`): to run.
-        seed (`int`): of all chance.
-        kept (`Path`): folder for the files of cases that fail; made if there are any.
-        minutes (`float`): a case that was begun is finished.
-        limit (`Callable`): trial → the most cases of it, or `None`.
-        first (`int`): number of the first case of each.
+        trials (`list[Trial]`): the trials to run.
+        seed (`int`): the seed of all random numbers.
+        kept (`Path`): the folder for the files of failed cases. It is created when a case fails.
+        minutes (`float`): the time for all trials. A case that has begun is finished.
+        limit (`Callable`): trial → its largest number of cases, or `None`.
+        first (`int`): the number of the first case of each trial.
         tell (`Callable`): called with a line about each failure.
     """
     tallies = {trial.name: Tally() for trial in trials}
@@ -163,12 +163,10 @@ def run_trials(
     return tallies
 
 
-def _run_case(
-    worker: Worker, trial: Trial, seed, number: int, tally: Tally, temporary: Path, kept: Path, tell
-) -> None:
+def _run_case(worker: Worker, trial: Trial, seed, number, tally: Tally, temporary: Path, kept: Path, tell) -> None:
     folder = temporary / "case"
     folder.mkdir()
-    worker.start()  # whose time is no trial's
+    worker.start()  # before the clock starts
     started = time.monotonic()
     try:
         answer = worker.run(trial, seed, number, folder)
@@ -193,7 +191,7 @@ def _keep(place: Path, folder: Path, trial: Trial, seed: int, number: int, error
 
 
 def table(tallies: dict[str, Tally]) -> str:
-    """The counts in columns, with their sums below."""
+    """A table of the counts, with their sums in the last row."""
     rows = [("trial", "cases", "right", "refused", "failures")]
     counts = [(tally.cases, tally.right, tally.refused, len(tally.failed)) for tally in tallies.values()]
     rows += [(name, *map(str, count)) for name, count in zip(tallies, counts)]

@@ -1,4 +1,4 @@
-"""The Space, in a process of its own: hostile parameters, files, names and requests; slow clients; many at once."""
+"""The Space in a process of its own: hostile parameters, files, names and requests, slow clients, many visitors."""
 
 import atexit
 import functools
@@ -31,7 +31,7 @@ from .trials import REFUSED, RIGHT, Case, Trial, check
 
 RATE = 8000
 SECRET = "the-servers-secret"
-MOST_MEGABYTES = 700  # by which the server may grow from its first answers on: Gradio keeps 2,000 sessions
+MOST_MEGABYTES = 700  # by how much the server may grow after its first answers: Gradio keeps 2,000 sessions
 CHILD = """
 import sys
 from dse_hf import load_model
@@ -42,7 +42,7 @@ launch_app(build_app({"tiny": load_model(sys.argv[1])}), server_port=int(sys.arg
 
 @dataclass
 class Server:
-    """The Space's process, its address, its folder for uploads, and its memory in MB after the first answer."""
+    """The process of the Space, its address, its folder for uploads, and its memory in MB after the first answers."""
 
     process: subprocess.Popen
     url: str
@@ -78,7 +78,7 @@ def server() -> Server:
         except OSError:
             check(time.monotonic() < deadline, "the server does not start")
             time.sleep(0.3)
-    for number in range(8):  # what it needs once, it has then
+    for number in range(8):  # then it has everything that it loads once
         separate_own_sound(found, np.random.default_rng(number))
     found.memory = psutil.Process(process.pid).memory_info().rss / 2**20
     return found
@@ -87,15 +87,8 @@ def server() -> Server:
 # ── Requests ──
 
 
-def request(
-    found: Server,
-    path: str,
-    body: bytes | None = None,
-    kind: str = "application/json",
-    seconds: float = 60,
-    known: str | None = None,
-) -> tuple[int, str]:
-    """Status and text of an answer, which must give nothing of the server away but what is `known` to the visitor."""
+def request(found: Server, path, body=None, kind="application/json", seconds=60.0, known=None) -> tuple[int, str]:
+    """Status and text of an answer, which must reveal nothing of the server except what is `known` to the visitor."""
     asked = urllib.request.Request(found.url + path, body, {"Content-Type": kind})
     try:
         with urllib.request.urlopen(asked, timeout=seconds) as answer:
@@ -113,12 +106,11 @@ def check_discreet(text: str) -> None:
 
 
 def call(found: Server, name: str, data, seconds: float = 60, known: str | None = None) -> tuple[str, object]:
-    """Calls an endpoint: its last event (`"complete"`, `"error"`, or `"refused"` before it began), and its data."""
-    status, text = request(
-        found, f"gradio_api/call/{name}", json.dumps({"data": data}).encode(), seconds=seconds, known=known
-    )
+    """Calls an endpoint. Returns its last event (`"complete"`, `"error"`, or `"refused"` without one) and its data."""
+    body = json.dumps({"data": data}).encode()
+    status, text = request(found, f"gradio_api/call/{name}", body, seconds=seconds, known=known)
     if status != 200:
-        # 503: the queue is full. Gradio's answer to what no client sends is a bare 500.
+        # 503: the queue is full. Gradio answers some malformed requests with a bare 500.
         told = 400 <= status < 500 or status == 503 or text == "Internal Server Error"
         check(told, f"status {status}: {text[:300]}")
         return "refused", text
@@ -142,7 +134,7 @@ def sent_file(path: str) -> dict:
 
 
 def separate_own_sound(found: Server, rng: np.random.Generator, seconds: float = 60) -> str:
-    """As a visitor: RIGHT if the sources sum to the sound, REFUSED if the queue is full."""
+    """Separates a sound as a visitor does: RIGHT if the sources sum to the sound, REFUSED if the queue is full."""
     samples = rng.integers(-8000, 8000, int(rng.integers(100, RATE)), dtype=np.int16)
     sound = io.BytesIO()
     soundfile.write(sound, samples, RATE, format="WAV")
@@ -169,24 +161,9 @@ PATHS = (
     "; sleep 9", "-y",
 )  # fmt: skip
 VALUES = (
-    None,
-    True,
-    0,
-    -1,
-    1e308,
-    2**70,
-    "",
-    "x",
-    [],
-    {},
-    [[[]]],
-    {"path": None},
-    {"path": 5},
-    {"path": ["a"]},
-    "\ud800",
+    *(None, True, 0, -1, 1e308, 2**70, "", "x", [], {}, [[[]]]),
+    *({"path": None}, {"path": 5}, {"path": ["a"]}, "\ud800"),
 )
-
-
 PLACES = (
     "", "gradio_api/file=", "file=", "gradio_api/call/separate/", "gradio_api/", "theme.css/", "assets/", "static/",
     "custom_component/", "gradio_api/stream/", "gradio_api/component_server?x=", "svelte/",
@@ -198,7 +175,7 @@ POSTS = (
 
 
 def run_hostile_parameters(case: Case) -> str:
-    """Paths, types and numbers that no page sends."""
+    """Paths, types and numbers that the page never sends."""
     rng, found = case.rng, server()
     paths = [*PATHS, str(found.uploads.parent / "secret.txt"), str(desk() / "tiny" / "model.safetensors")]
     path = paths[rng.integers(len(paths))]
@@ -225,7 +202,7 @@ def run_hostile_parameters(case: Case) -> str:
 
 
 def run_forged_addresses(case: Case) -> str:
-    """A file that is an address: the server must not fetch from its own network."""
+    """Addresses in place of files: the server must not fetch them from its own network."""
     rng, asked = case.rng, []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
@@ -257,7 +234,7 @@ def run_forged_addresses(case: Case) -> str:
 
 
 def run_forged_uploads(case: Case) -> str:
-    """File names that lead out of the folder, of files that are damaged or none."""
+    """Damaged files with names that lead out of the folder."""
     rng, found = case.rng, server()
     names = [name.replace("\x00", "%00").replace('"', "") for name in PATHS if name]
     name = case.pick(names) + ("" if rng.random() < 0.5 else ".wav")
@@ -276,7 +253,7 @@ def run_forged_uploads(case: Case) -> str:
 
 
 def run_forged_requests(case: Case) -> str:
-    """What no browser sends, to every address that the server has."""
+    """Requests that no browser sends, to all addresses of the server."""
     rng, found = case.rng, server()
     path = urllib.parse.quote(PATHS[rng.integers(len(PATHS))], safe="/%")
     bodies = (b"", b"{", b"null", b"[" * 100_000, b'{"data":' * 5000, rng.bytes(2000), b'{"data": [1], "fn": -1}')
@@ -291,7 +268,7 @@ def run_forged_requests(case: Case) -> str:
 
 
 def _raw(found: Server, target: str, body: bytes | None) -> tuple[int, str]:
-    """Sent as it is, without a library that would mend it."""
+    """Sends a request without a library, which would correct it."""
     host = urllib.parse.urlsplit(found.url)
     lines = f"{'GET' if body is None else 'POST'} /{target} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n"
     lines += "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -302,14 +279,14 @@ def _raw(found: Server, target: str, body: bytes | None) -> tuple[int, str]:
         try:
             while len(answer) < 2**20 and (part := connection.recv(65536)):
                 answer += part
-        except (TimeoutError, ConnectionError):  # a stream of events goes on
+        except (TimeoutError, ConnectionError):  # a stream of events does not end
             pass
     check(answer.startswith(b"HTTP/1.1 "), f"no answer to {target[:200]}: {answer[:100]!r}")
     return int(answer.split()[1]), answer.decode(errors="replace")
 
 
 def run_too_much(case: Case) -> str:
-    """An upload without end, or one that says to be huge, is cut off near the limit."""
+    """An endless upload, or one that announces a huge size, must be stopped near the limit."""
     found, limit, chunked = server(), MAX_MEGABYTES << 20, bool(case.number % 2)
     host, sent, answer = urllib.parse.urlsplit(found.url), 0, b""
     head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -330,7 +307,7 @@ def run_too_much(case: Case) -> str:
 
 
 def run_slow_clients(case: Case) -> str:
-    """Clients that send a byte now and then keep nobody waiting."""
+    """Clients that do not finish their requests must not keep others waiting."""
     found, connections = server(), []
     host = urllib.parse.urlsplit(found.url)
     try:
@@ -347,21 +324,19 @@ def run_slow_clients(case: Case) -> str:
 
 
 def run_burst(case: Case) -> str:
-    """200 visitors at once: each is answered rightly, or told to wait."""
-    found = server()
+    """200 visitors at once: each gets a correct answer, or is told to wait."""
+    found, generators = server(), [np.random.default_rng([case.number, visitor]) for visitor in range(200)]
     with ThreadPoolExecutor(200) as pool:
-        outcomes = list(
-            pool.map(lambda k: separate_own_sound(found, np.random.default_rng([case.number, k]), 240), range(200))
-        )
+        outcomes = list(pool.map(lambda rng: separate_own_sound(found, rng, 240), generators))
     check(outcomes.count(RIGHT) >= 20, f"{outcomes.count(RIGHT)} of 200 were served")
     return _and_others_are_served(case)
 
 
 def _and_others_are_served(case: Case) -> str:
-    """The server is there, as it was, and no larger; what was tried before this counts as refused."""
+    """Checks that the server still works and has not grown. Returns `REFUSED` for what was tried before."""
     found = server()
     check(found.process.poll() is None, "the server ended")
-    check(separate_own_sound(found, case.rng) == RIGHT, "the next visitor is sent away")
+    check(separate_own_sound(found, case.rng) == RIGHT, "the next visitor gets no answer")
     check(found.grown() < MOST_MEGABYTES, f"the server grew by {found.grown():.0f} MB")
     return REFUSED
 

@@ -1,24 +1,24 @@
-"""What a trial is.
+"""What a trial is, and how to add one.
 
-A module `tests/torture/NAME.py` defines functions of one case, and lists them:
+A module `tests/torture/NAME.py` defines functions that each try one case, and lists them:
 
     def run_broken_file(case: Case) -> str:
-        path = make_broken_file(case.folder, case.rng)  # everything random from case.rng, every file in case.folder
+        path = make_broken_file(case.folder, case.rng)  # all random numbers from case.rng, all files in case.folder
         try:
             result = separate_file(model(), path)
         except Exception as error:
-            return refusal(error)  # REFUSED, or a Failure if the error is not one clean line
+            return refusal(error)  # REFUSED, or a Failure if the error is not one readable line
         check(is_right(result), "the sum of the sources is not the input")
         return RIGHT
 
     TRIALS = [Trial("files", run_broken_file, quick=40)]
 
-and adds NAME to `MODULES` in `__init__.py`. The runner calls the function again and again, each time with the next
-`case.number` (0, 1, 2, …; go through a list of cases with `case.pick(LIST)`), in a worker process. A case fails if it
-raises anything, prints a traceback, takes too long, grows too large, or takes the worker down: then its folder and its
-error are kept, and `python -m tests.torture --only NAME --seed SEED --case NUMBER` runs it again. Models and the like
-that are slow to make may be kept in a cached function (`functools.cache`): the worker lives on. Imports of torch and
-dse_hf go at the top of the module, those of Gradio into the functions.
+and adds NAME to `MODULES` in `__init__.py`. The runner calls the function in a worker process, each time with the next
+`case.number` (0, 1, 2, …; `case.pick(LIST)` goes through a list). A case fails if it raises any exception, prints a
+traceback, takes too long, uses too much memory, or ends the worker. Then its folder and its error are kept, and
+`python -m tests.torture --only NAME --seed SEED --case NUMBER` runs it again. The worker lives on between cases, so
+objects that are slow to build, such as models, may be cached (`functools.cache`). Modules import torch and dse_hf at
+their top, and Gradio in the functions.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ REFUSED = "refused"
 
 
 class Failure(Exception):
-    """What must not happen has happened; the message says what."""
+    """Something happened that must not happen. The message says what."""
 
 
 @dataclass
@@ -42,8 +42,9 @@ class Case:
     """
     Args:
         number (`int`): 0, 1, 2, … in each trial.
-        rng (`np.random.Generator`): of the run's seed, the trial's name and the number; the only source of chance.
-        folder (`Path`): empty, for this case alone; deleted after it, or kept if it fails.
+        rng (`np.random.Generator`): the source of all random numbers. Its seed consists of the seed of the run, the
+            name of the trial and the number of the case.
+        folder (`Path`): an empty folder for this case. It is deleted after the case, or kept if the case fails.
     """
 
     number: int
@@ -51,7 +52,7 @@ class Case:
     folder: Path
 
     def pick(self, choices: Sequence) -> Any:
-        """Goes through the choices in turn, case by case."""
+        """Returns the choices in turn, one for each case."""
         return choices[self.number % len(choices)]
 
 
@@ -59,14 +60,14 @@ class Case:
 class Trial:
     """
     Args:
-        name (`str`): for the table and for `--only`.
-        run (`Callable[[Case], str]`): tries one case; returns `RIGHT` or `REFUSED`, or raises.
-        quick (`int`): cases of it in `make test`; 0 where one takes more than a second.
-        most (`int`, *optional*): cases after which there is nothing new to try; by default time is the limit.
-        seconds (`float`): time after which a case counts as hanging, and the worker is killed.
-        megabytes (`int`, *optional*): by which the worker's resident memory may grow in a case (on Linux; processes
-            that the case starts do not count); `None` sets no limit.
-        share (`float`): of the run's time, in proportion to those of the other trials.
+        name (`str`): the name in the table and for `--only`.
+        run (`Callable[[Case], str]`): tries one case. It returns `RIGHT` or `REFUSED`, or raises an exception.
+        quick (`int`): the number of cases in `make test`; 0 if a case takes more than a second.
+        most (`int`, *optional*): the number of cases after which there is nothing new to try; no limit by default.
+        seconds (`float`): the time after which a case counts as hanging and the worker is killed.
+        megabytes (`int`, *optional*): by how much the resident memory of the worker may grow in a case, on Linux.
+            Processes that the case starts do not count. `None` sets no limit.
+        share (`float`): the share of the time, relative to the other trials.
     """
 
     name: str
@@ -79,13 +80,13 @@ class Trial:
 
 
 def check(condition: bool, message: str) -> None:
-    """Raises a [`Failure`] where the condition does not hold."""
+    """Raises a [`Failure`] if the condition is false."""
     if not condition:
         raise Failure(message)
 
 
 def refusal(error: BaseException, kind: type[BaseException] | tuple = ValueError) -> str:
-    """`REFUSED` for an error of this kind (an `AudioError` is a `ValueError`) whose message is one readable line."""
+    """Returns `REFUSED` if the error is of this kind (an `AudioError` is a `ValueError`) and one readable line."""
     if not isinstance(error, kind):
         raise error
     message = str(error)
@@ -93,5 +94,5 @@ def refusal(error: BaseException, kind: type[BaseException] | tuple = ValueError
     check(len(message.splitlines()) == 1, f"a message of several lines: {message!r}")
     check(len(message) <= 1000, f"a message of {len(message)} characters: {message[:200]!r}…")
     check(message.isprintable(), f"a message with control characters: {message!r}")
-    check("Traceback" not in message and " at 0x" not in message, f"a message from the inside: {message!r}")
+    check("Traceback" not in message and " at 0x" not in message, f"a message with internals: {message!r}")
     return REFUSED

@@ -1,4 +1,4 @@
-"""The process that cases run in. The runner sends a line of JSON for each case, and gets a line with its outcome."""
+"""The process that runs the cases. The runner sends a line of JSON for each case and gets a line with its outcome."""
 
 import contextlib
 import faulthandler
@@ -18,7 +18,8 @@ from . import all_trials
 from .trials import REFUSED, RIGHT, Case, Failure, Trial
 
 
-NET_MEGABYTES = 2048  # of address space beyond a trial's limit: what asks for more gets an error, and not the machine
+# Address space beyond the limit of a trial. A case that asks for more gets an error, so the machine stays safe.
+NET_MEGABYTES = 2048
 
 
 def serve(requests, answers) -> None:
@@ -32,7 +33,7 @@ def serve(requests, answers) -> None:
 
 
 def answer_for(trial: Trial, seed: int, number: int, folder: Path) -> dict[str, str]:
-    """Runs one case: its `outcome`, and the `error` of a failure."""
+    """Runs one case. Returns its `outcome`, and the `error` of a failure."""
     rng = np.random.default_rng([seed, zlib.crc32(trial.name.encode()), number])
     try:
         with _memory_limit(trial.megabytes):
@@ -40,7 +41,7 @@ def answer_for(trial: Trial, seed: int, number: int, folder: Path) -> dict[str, 
         if outcome not in (RIGHT, REFUSED):
             raise Failure(f"the trial returned {outcome!r}")
         return {"outcome": outcome}
-    except BaseException as error:  # whatever a case does to itself
+    except BaseException as error:  # a case may raise any exception
         return {"outcome": "failure", "error": "".join(traceback.format_exception(error))}
 
 
@@ -52,7 +53,7 @@ def _memory_limit(megabytes: int | None):
     import resource
 
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     unlimited = resource.getrlimit(resource.RLIMIT_AS)
     net = (_status("VmSize") + megabytes + NET_MEGABYTES) * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (net, unlimited[1]))
@@ -62,7 +63,7 @@ def _memory_limit(megabytes: int | None):
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
     grown = _status("VmHWM") - before
     if grown > megabytes:
-        raise Failure(f"took {grown} MB of memory; {megabytes} are allowed")
+        raise Failure(f"used {grown} MB of memory; {megabytes} are allowed")
 
 
 def _status(field: str) -> int:
@@ -74,13 +75,13 @@ def _status(field: str) -> int:
 
 
 def unshare_progress_lock() -> None:
-    """Progress bars get a lock of this process: theirs is shared with forked ones, and lost with a killed one."""
+    """Gives tqdm a lock of this process. A forked process that is killed would keep the shared one locked."""
     tqdm.set_lock(threading.RLock())
 
 
 if __name__ == "__main__":
     unshare_progress_lock()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
-    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)  # asked for where a case hangs
+    os.dup2(2, 1)  # keeps the output of libraries out of the answers
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)  # the runner asks for it if a case hangs
     serve(sys.stdin, answers)
