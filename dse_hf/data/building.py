@@ -1,4 +1,4 @@
-"""Arguments → the datasets of a training run."""
+"""From the arguments to the datasets of a training run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,6 @@ from .clips import ClipCollection, ClipPool
 from .epochs import EpochDataset
 from .mixtures import SpeechNoiseMixtures
 from .parallel import ParallelCollection, ParallelWindows
-from .row_streams import Share
 from .specs import DatasetSpec, parse_specs
 from .streaming import StreamedMixtures, StreamedWindows
 
@@ -21,34 +20,41 @@ VALIDATION_SEED = 1
 
 
 def build_training_set(arguments: DataArguments, config, *, examples: int | None = None, seed: int = 0):
-    """The training examples: `{"input_values": (C, T), "labels": (K, C, T)}`, float32, labels that sum to the input.
+    """Builds the training set. An example is `{"input_values": (C, T), "labels": (K, C, T)}`, float32.
+
+    The labels sum to the input. Example i depends only on the seed, the epoch and i.
 
     Args:
-        arguments (`DataArguments`): datasets, shape, augmentation.
-        config: the model's; `sampling_rate`, `channels`, `sources` and `input_length_for` are used.
-        examples (`int`, *optional*): length of an epoch; by default the number of clips.
-        seed (`int`): of all that is drawn. Example i depends on it, on the epoch and on i only.
+        arguments (`DataArguments`): the datasets, their shape and the augmentation.
+        config: the model's config, of which `sampling_rate`, `channels`, `sources` and `input_length_for` are used.
+        examples (`int`, *optional*): number of examples in an epoch; by default, the number of clips.
+        seed (`int`): seed of all random draws.
 
     Returns:
-        `torch.utils.data.Dataset`, or with `arguments.streaming` a `torch.utils.data.IterableDataset`, both with
+        `torch.utils.data.Dataset`, or with `arguments.streaming` a `torch.utils.data.IterableDataset`. Both have
         `set_epoch` and `report_bad_clips`.
 
     Raises:
-        ValueError: the datasets do not go together, or have no such split or column; says which there are.
+        ValueError: the datasets do not go together, or one has no such split or column. The message names the
+            existing ones.
     """
     specs, split = training_specs(arguments), arguments.train_split
-    if arguments.streaming:
-        return _build_streamed(arguments, config, specs, split, examples, seed)
-    return _build(arguments, config, specs, split, examples, seed)
+    if not arguments.streaming:
+        return _build(arguments, config, specs, split, examples, seed)
+    common = (split, arguments, config, window_length(arguments, config), examples, seed)
+    if resolve_shape(arguments) == "mixtures":
+        check_mixture_sources(config.sources)
+        return StreamedMixtures(specs["speech"], specs["noise"], *common)
+    return StreamedWindows(specs["dataset"], *common)
 
 
 def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
-    """`arguments.validation_examples` windows of the validation split, always the same, without augmentation.
+    """Builds `arguments.validation_examples` windows of the validation split: always the same, not augmented.
 
-    Mixtures always have speech and noise, because an improvement is not defined without.
+    Mixtures always have speech and noise, because the improvement is not defined without one of them.
 
     Raises:
-        ValueError: as `build_training_set`.
+        ValueError: as in `build_training_set`.
     """
     fixed = replace(
         arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[], cleaned_column=None
@@ -58,33 +64,44 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
 
 
 def _build(
-    arguments: DataArguments,
-    config,
-    specs: dict[str, tuple[DatasetSpec, ...]],
-    split: str,
-    examples: int | None,
-    seed: int,
+    arguments: DataArguments, config, specs: dict[str, tuple], split: str, examples: int | None, seed: int
 ) -> EpochDataset:
     length = window_length(arguments, config)
-    sources = tuple(config.sources)
     if resolve_shape(arguments) == "mixtures":
-        check_mixture_sources(sources)
-
-        def pool(name: str, *of_speech) -> ClipPool:
-            options = (config.sampling_rate, arguments.audio_column, config.channels, arguments.strict, *of_speech)
-            return ClipPool([ClipCollection(spec, split, *options) for spec in specs[name]])
-
-        speech, noise = pool("speech", arguments.excluded_speakers, arguments.cleaned_column), pool("noise")
-        _check_speakers(arguments.excluded_speakers, speech.collections)
+        check_mixture_sources(config.sources)
+        common = (arguments, split, config.sampling_rate, config.channels)
+        excluded, cleaned = arguments.excluded_speakers, arguments.cleaned_column
+        speech = ClipPool(open_clips(specs["speech"], *common, excluded_speakers=excluded, cleaned_column=cleaned))
+        noise = ClipPool(open_clips(specs["noise"], *common))
+        _check_speakers(excluded, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
-    collections = [
-        ParallelCollection(spec, split, arguments, sources, config.sampling_rate, config.channels)
-        for spec in specs["dataset"]
-    ]
+    collections = open_recordings(
+        specs["dataset"], arguments, split, config.sources, config.sampling_rate, config.channels
+    )
     clips = sum(len(collection) for collection in collections)
     logger.info(f"{split}: {clips} clips")
     return ParallelWindows(collections, length, examples or clips, arguments, seed)
+
+
+def open_clips(
+    specs: Sequence[DatasetSpec], arguments: DataArguments, split: str, sampling_rate: int, channels: int, **options
+) -> list[ClipCollection]:
+    """Opens datasets of speech or of noise; `options` are those of `ClipCollection`."""
+    common = (split, sampling_rate, arguments.audio_column, channels, arguments.strict)
+    return [ClipCollection(spec, *common, **options) for spec in specs]
+
+
+def open_recordings(
+    specs: Sequence[DatasetSpec],
+    arguments: DataArguments,
+    split: str,
+    sources: Sequence[str],
+    sampling_rate: int,
+    channels: int,
+) -> list[ParallelCollection]:
+    """Opens datasets of pairs or stems."""
+    return [ParallelCollection(spec, split, arguments, tuple(sources), sampling_rate, channels) for spec in specs]
 
 
 def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
@@ -97,23 +114,13 @@ def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
             raise ValueError(f"excluded_speakers={name!r}: no such speaker in {datasets}, {known}")
 
 
-def _build_streamed(arguments: DataArguments, config, specs, split: str, examples: int | None, seed: int):
-    length, share = window_length(arguments, config), Share()
-    if resolve_shape(arguments) == "mixtures":
-        check_mixture_sources(tuple(config.sources))
-        return StreamedMixtures(
-            specs["speech"], specs["noise"], split, arguments, config, length, examples, seed, share
-        )
-    return StreamedWindows(specs["dataset"], split, arguments, config, length, examples, seed, share)
-
-
 def window_length(arguments: DataArguments, config) -> int:
-    """Samples of an example: what the model needs for `window_seconds` of output."""
+    """Length of an example in samples: the input that the model needs for `window_seconds` of output."""
     return config.input_length_for(round(arguments.window_seconds * config.sampling_rate))
 
 
 def training_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
-    """The datasets that train, by what they hold: `dataset`, or `speech` and `noise`."""
+    """The training datasets, by what they hold: `dataset` (pairs or stems), `speech` and `noise`."""
     return {
         "dataset": parse_specs(arguments.dataset),
         "speech": parse_specs(arguments.speech_dataset),
@@ -122,13 +129,13 @@ def training_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...
 
 
 def validation_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
-    """The datasets that validate: those named for it, or the training ones, of which another split is used."""
+    """The validation datasets: the given ones, or the training datasets, of which another split is used."""
     given = {
         "dataset": parse_specs(arguments.validation_dataset),
         "speech": parse_specs(arguments.validation_speech_dataset),
         "noise": parse_specs(arguments.validation_noise_dataset),
     }
-    # A split in a training dataset's spec is the training split.
+    # A split in the spec of a training dataset is the training split.
     default = {
         name: tuple(replace(spec, split=None) for spec in specs) for name, specs in training_specs(arguments).items()
     }
@@ -136,10 +143,10 @@ def validation_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, .
 
 
 def resolve_shape(arguments: DataArguments) -> str:
-    """`"mixtures"` or `"recordings"` (pairs or stems).
+    """Returns `"mixtures"` or `"recordings"` (pairs or stems).
 
     Raises:
-        ValueError: datasets are missing, or given for both.
+        ValueError: datasets are missing, or there are datasets for both shapes.
     """
     given = {name for name in ("speech_dataset", "noise_dataset", "dataset") if parse_specs(getattr(arguments, name))}
     shape = arguments.shape
@@ -158,6 +165,6 @@ def resolve_shape(arguments: DataArguments) -> str:
 
 
 def check_mixture_sources(sources: Sequence[str]) -> None:
-    """Raises ValueError where the model has other than two sources."""
+    """Raises ValueError if the model does not have two sources."""
     if len(sources) != 2:
         raise ValueError(f"speech and noise train two sources, not {', '.join(sources)}; give stems (dataset=…)")

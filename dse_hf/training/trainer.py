@@ -20,7 +20,7 @@ from ..data import Clip
 from ..models.feature_extraction_spectrogram import log_magnitude, short_time_spectrum
 from ..models.modeling_separation import center_crop
 from .losses import WeightedLoss
-from .noise_swap import exchange_backgrounds
+from .noise_swap import swap_noises
 from .validation import log_clips, mean_metrics, score_clips
 
 
@@ -85,8 +85,8 @@ class SeparationTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         mixture, labels = inputs["input_values"], inputs["labels"]  # (B, C, T), (B, K, C, T)
-        if model.training and self.args.background_exchanges:
-            labels = exchange_backgrounds(labels, self.args.background_exchanges)
+        if model.training and self.args.noise_swaps:
+            labels = swap_noises(labels, self.args.noise_swaps)
             mixture = labels.sum(dim=1)
         if self.is_spectral:
             outputs = model(input_features=self._features(mixture), labels=self._features(labels[:, 0]))
