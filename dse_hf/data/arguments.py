@@ -8,7 +8,7 @@ from .options import accept_former_names, check, check_order, check_shares, opti
 
 
 SHAPES = ("auto", "pairs", "mixtures", "stems")
-SPEC_HELP = "Each is a Hub id or a local folder, optionally followed by ,config=… ,split=… ,revision=… ,weight=…."
+SPEC_HELP = "Each is a Hub id or a local folder; ,config=… ,split=… ,revision=… and ,weight=… may follow it."
 
 
 @dataclass
@@ -20,10 +20,8 @@ class DatasetArguments:
     """
 
     speech_dataset: list[str] | str = option([], f"Datasets of clean speech, the foreground. {SPEC_HELP}")
-    noise_dataset: list[str] | str = option([], f"Datasets of noise that is mixed with the speech. {SPEC_HELP}")
-    dataset: list[str] | str = option(
-        [], f"Datasets of pairs (noisy and clean recordings) or of stems (a recording of each source). {SPEC_HELP}"
-    )
+    noise_dataset: list[str] | str = option([], "Datasets of noise for the speech, given like speech_dataset.")
+    dataset: list[str] | str = option([], "Datasets of pairs or of stems, given like speech_dataset.")
     shape: Literal["auto", "pairs", "mixtures", "stems"] = option(
         "auto",
         "Shape of the data. pairs: a noisy and a clean column. mixtures: speech and noise, which are mixed during "
@@ -36,8 +34,7 @@ class DatasetArguments:
     validation_noise_dataset: list[str] | str = option([], "Noise for validation. Default: noise_dataset.")
     validation_examples: int = option(128, "Number of windows of the validation split, above 0.")
     audio_column: str | None = option(
-        None,
-        "Column with the audio of speech and of noise. Default: the column audio, or the only column with audio.",
+        None, "Column with the audio of speech and of noise. Default: the column audio, or the only one with audio."
     )
     cleaned_column: str | None = option(
         None,
@@ -47,8 +44,7 @@ class DatasetArguments:
     noisy_column: str | None = option(None, "Pairs: column of the noisy recording. Default: the column noisy.")
     clean_column: str | None = option(None, "Pairs: column of the clean recording. Default: the column clean.")
     mixture_column: str | None = option(
-        None,
-        "Stems: column of the whole mixture, which is needed if a source has no column. Default: the column mixture.",
+        None, "Stems: column of the whole mixture, needed if a source has no column. Default: the column mixture."
     )
     source_columns: list[str] = option(
         [],
@@ -60,13 +56,10 @@ class DatasetArguments:
         "Mixtures: speakers (names in the column speaker) that are left out of training, for example because their "
         "recordings are noisy and the model would learn to keep that noise. Not with streaming.",
     )
-    streaming: bool = option(
-        False, "Read the training datasets during training instead of downloading them before it."
-    )
+    streaming: bool = option(False, "Read the training datasets during training, without downloading them first.")
     shuffle_buffer: int = option(256, "Streaming: number of clips among which the order is shuffled, above 0.")
     strict: bool = option(
-        False,
-        "Stop at a clip that is corrupt, empty or silent or has an impossible sampling rate. Otherwise it is skipped.",
+        False, "Stop at a clip that is corrupt, empty or silent or has an impossible rate, instead of skipping it."
     )
 
     def __post_init__(self):
@@ -107,17 +100,11 @@ class MixingArguments:
 class SpeechAugmentationArguments:
     """More voices from the same speech, for mixtures: speed, spectrum, formants, and which speakers are drawn."""
 
-    speech_equalizer_db: float = option(
-        6.0, "Most that a frequency band of the speech is raised or lowered, in dB, 0 or above."
-    )
+    speech_equalizer_db: float = option(6.0, "Largest gain or loss of a frequency band of the speech, in dB.")
     speech_speed_low: float = option(0.92, "Lowest speed of the speech, above 0; 1 is the original speed.")
     speech_speed_high: float = option(1.09, "Highest speed of the speech.")
-    voice_variation_share: float = option(
-        0.0, "Share of the speech, from 0 to 1, whose formants are moved so that another voice is heard."
-    )
-    voice_variation_high: float = option(
-        1.2, "Largest factor by which the formants are moved up or down in frequency, above 1."
-    )
+    voice_variation_share: float = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
+    voice_variation_high: float = option(1.2, "Largest factor for the frequency of the formants, above 1.")
     speaker_balancing: float = option(
         0.0,
         "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
@@ -150,9 +137,7 @@ class NoiseAugmentationArguments:
         ["coloured", "hum"], f"Kinds of noise that are synthesised. Choose among {', '.join(SYNTHETIC_NOISES)}."
     )
     babble_share: float = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
-    crowd_share: float = option(
-        0.0, "Share of the noises, from 0 to 1, that are a crowd of other voices in a reverberant room."
-    )
+    crowd_share: float = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
     second_noise_share: float = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
 
     def __post_init__(self):
@@ -176,9 +161,7 @@ class RecordingArguments:
     reverberation_share: float = option(0.0, "Share of the examples whose foreground is put into a room.")
     reverberation_low: float = option(0.1, "Shortest reverberation time (RT60) of a room, in seconds, above 0.")
     reverberation_high: float = option(0.8, "Longest reverberation time (RT60) of a room, in seconds.")
-    band_limit_share: float = option(
-        0.0, "Share of the examples that go through a low-pass filter with a cutoff of 1.5 kHz or above."
-    )
+    band_limit_share: float = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
     clipping_share: float = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
 
     def __post_init__(self):
@@ -192,10 +175,8 @@ class RecordingArguments:
 class StemArguments:
     """New combinations of the recorded sources, for pairs and stems."""
 
-    remix_share: float = option(
-        0.0, "Share of the examples, from 0 to 1, whose sources come from different recordings."
-    )
-    gain_db: float = option(0.0, "Most that each source is turned up or down at random, in dB, 0 or above.")
+    remix_share: float = option(0.0, "Share of the examples, from 0 to 1, with sources of different recordings.")
+    gain_db: float = option(0.0, "Largest change of each source's level, up or down, in dB, 0 or above.")
 
     def __post_init__(self):
         check_shares(self, "remix_share")

@@ -61,7 +61,9 @@ def accept_former_names(cls: type[T]) -> type[T]:
 
     @functools.wraps(initialize)
     def __init__(self, *args, **kwargs):
-        initialize(self, *args, **{present_name(name): value for name, value in kwargs.items()})
+        for name in RENAMED_OPTIONS.keys() & kwargs:
+            kwargs[present_name(name)] = kwargs.pop(name)
+        initialize(self, *args, **kwargs)
 
     cls.__init__ = __init__
     return cls

@@ -32,8 +32,7 @@ class ModelArguments:
         None, """Fields of a new model's configuration: a section of the recipe, or JSON, as in '{"num_layers": 8}'."""
     )
     paper_variant: str | None = option(
-        None,
-        "New Wave-U-Net as in the paper: M1 to M7 or M5-HighSR. Fields in model_config override those of the paper.",
+        None, "New Wave-U-Net of the paper: M1 to M7 or M5-HighSR. Fields in model_config override the paper's."
     )
 
     def __post_init__(self):
@@ -41,9 +40,7 @@ class ModelArguments:
             try:
                 self.model_config = dict(json.loads(self.model_config))
             except (TypeError, ValueError):
-                raise ValueError(
-                    f"""model_config={self.model_config!r}: write a JSON object, as in '{{"num_layers": 8}}'"""
-                ) from None
+                raise ValueError(f"model_config={self.model_config!r}: is no JSON object") from None
 
 
 @accept_former_names
@@ -57,8 +54,7 @@ class SeparationTrainingArguments(TrainingArguments):
         f"{', '.join(LOSSES)}. 'l1@vocals' compares one source only.",
     )
     muon: bool = option(
-        False,
-        "Train kernels and matrices with the optimiser Muon instead of AdamW. Use the same learning rate as for AdamW.",
+        False, "Train kernels and matrices with the optimiser Muon instead of AdamW, with the same learning rate."
     )
     noise_swaps: int = option(
         0,
@@ -86,54 +82,44 @@ class SeparationTrainingArguments(TrainingArguments):
         others = self.per_device_train_batch_size - 1
         if not 0 <= self.noise_swaps <= others:
             raise ValueError(
-                f"noise_swaps={self.noise_swaps}: in a batch of {others + 1} each mixture can swap with {others} "
-                f"others; give 0 to {others}"
+                f"noise_swaps={self.noise_swaps}: must be from 0 to {others}, per_device_train_batch_size less 1"
             )
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # It is for GPUs. PyTorch warns of it on other machines.
 
 
-# Section → what it is for, and the options that most runs need. `--help` shows these options, `--help_all` shows all.
+# Section → what it is for, and the options that most runs need: `--help` shows these, `--help_all` shows all.
 TRAINING_SECTIONS = {
     "training": (
         "How the model learns.",
         "losses max_steps num_train_epochs per_device_train_batch_size gradient_accumulation_steps learning_rate "
         "lr_scheduler_type warmup_steps weight_decay muon noise_swaps max_grad_norm bf16 fp16 use_cpu "
-        "gradient_checkpointing torch_compile dataloader_num_workers seed",
+        "activation_checkpointing torch_compile dataloader_num_workers seed",
     ),
     "evaluation": (
         "How the model is evaluated during training.",
-        "eval_strategy eval_steps eval_clips eval_perceptual per_device_eval_batch_size load_best_model_at_end "
-        "metric_for_best_model early_stopping_patience",
+        "eval_strategy eval_steps eval_clips eval_perceptual log_audio_clips per_device_eval_batch_size "
+        "load_best_model_at_end metric_for_best_model early_stopping_patience",
     ),
     "output": (
         "The output folder, its checkpoints and the log.",
-        "output_dir save_steps save_total_limit resume_from_checkpoint report_to log_audio_clips",
+        "output_dir save_steps save_total_limit resume_from_checkpoint report_to",
     ),
     "hub": ("Where the model is published.", "push_to_hub hub_model_id hub_private_repo hub_strategy"),
 }
-# Of the other options of TrainingArguments, those with these prefixes; the rest belongs to `training`.
+USUAL_OPTIONS = {name: section for section, (_, names) in TRAINING_SECTIONS.items() for name in names.split()}
+# The sections of the rarer options, by their first letters. All others belong to `training`.
 PREFIXES = {"eval_": "evaluation", "save_": "output", "log": "output", "hub_": "hub"}
 
+OWN_SECTIONS = {"model": ModelArguments, **DATA_SECTIONS}
 SECTIONS = {
-    name: " ".join(group.__doc__.partition("\n\n")[0].split())
-    for name, group in {"model": ModelArguments, **DATA_SECTIONS}.items()
-} | {name: purpose for name, (purpose, _) in TRAINING_SECTIONS.items()}
-
-
-def _section_of(option_name: str) -> str:
-    for section, (_, usual) in TRAINING_SECTIONS.items():
-        if option_name in usual.split():
-            return section
-    return next((section for prefix, section in PREFIXES.items() if option_name.startswith(prefix)), "training")
-
-
-# Option → its section.
-SECTION_OF = {field.name: _section_of(field.name) for field in fields(SeparationTrainingArguments) if field.init} | {
-    field.name: section
-    for section, group in {"model": ModelArguments, **DATA_SECTIONS}.items()
-    for field in fields(group)
+    **{section: " ".join(group.__doc__.partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
+    **{section: purpose for section, (purpose, _) in TRAINING_SECTIONS.items()},
 }
+SECTION_OF = {field.name: section for section, group in OWN_SECTIONS.items() for field in fields(group)}
+for _name in (field.name for field in fields(SeparationTrainingArguments) if field.init):
+    _rare = (section for prefix, section in PREFIXES.items() if _name.startswith(prefix))
+    SECTION_OF[_name] = USUAL_OPTIONS.get(_name) or next(_rare, "training")
 
 
 def parse_arguments(
@@ -154,11 +140,12 @@ def parse_arguments(
         "may stand in sections with the titles below. Options on the command line override the recipe. `python -m "
         "dse_hf.training.run` takes the same arguments, for accelerate launch -m and torchrun -m.",
         add_help=False,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("-h", "--help", action="help", help="Show the usual options and exit.")
     parser.add_argument("--help_all", action="help", help="Show every option of transformers.Trainer as well.")
     if {"-h", "--help"} & set(argv):
-        _hide_rare_options(parser)
+        parser.hide_rare_options()
     if argv and argv[0].endswith((".yaml", ".yml", ".json")):
         parser.set_defaults(**_read_recipe(Path(argv.pop(0)), parser))
     *arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
@@ -179,23 +166,27 @@ class SectionedParser(HfArgumentParser):
         add = super().add_argument if section is None else self.sections[section].add_argument
         return add(*flags, **options)
 
+    def hide_rare_options(self) -> None:
+        """Leaves our own options and the usual ones of Trainer in the help, in one spelling each."""
+        for action in self._actions:
+            usual = action.dest in USUAL_OPTIONS or SECTION_OF.get(action.dest) not in TRAINING_SECTIONS
+            if not usual or action.option_strings[0].startswith("--no_"):
+                action.help = argparse.SUPPRESS
+            action.option_strings = [name for name in action.option_strings if "-" not in name[2:]]
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the defaults to the help texts. It leaves out None and empty lists, which the texts explain."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
+
 
 def _with_present_name(argument: str) -> str:
     """Replaces the former name of an option in `--option` or `--option=value`."""
     flag, equals, value = argument.partition("=")
     name = flag.removeprefix("--").replace("-", "_")
     return f"--{present_name(name)}{equals}{value}" if flag.startswith("--") and name in RENAMED_OPTIONS else argument
-
-
-def _hide_rare_options(parser: HfArgumentParser) -> None:
-    """Leaves our own options and the usual ones of Trainer in the help, under one spelling each."""
-    shown = {field.name for group in (ModelArguments, DataArguments) for field in fields(group)} | {"help", "help_all"}
-    for _, usual in TRAINING_SECTIONS.values():
-        shown.update(usual.split())
-    for action in parser._actions:
-        if action.dest not in shown or action.option_strings[0].startswith("--no_"):
-            action.help = argparse.SUPPRESS
-        action.option_strings = [name for name in action.option_strings if "-" not in name[2:]]
 
 
 def _read_recipe(path: Path, parser: HfArgumentParser) -> dict:

@@ -220,7 +220,7 @@ def test_speakers_are_drawn_as_evenly_as_asked(tmp_path, rng, balance, share):
     for augment, expected in ((True, share), (False, 0.1)):
         options = {"clean_share": 1.0, "noise_only_share": 0.0, "speed_and_equalizer": False, "augment": augment}
         examples = SpeechNoiseMixtures(
-            clips, clips, 300, 600, DataArguments("", "", speaker_balance=balance, babble_share=0.0, **options)
+            clips, clips, 300, 600, DataArguments("", "", speaker_balancing=balance, babble_share=0.0, **options)
         )
         alternates = [np.ptp(example["labels"][0]) > 0 for example in examples]
         assert np.mean(alternates) == pytest.approx(expected, abs=0.05)
@@ -315,7 +315,7 @@ def test_a_cleaned_column_that_does_not_fit(tmp_path, caplog):
         ClipCollection(str(tmp_path), "train", 16000, cleaned_column="clear")
     clips = ClipCollection(str(tmp_path), "train", 16000, cleaned_column="cleaned")
     with pytest.raises(DataError, match="none of its 1 clips can be used"):
-        clips.usable(0)
+        clips.read_or_next(0)
     assert "recording and cleaned have 4000 samples at 16000 Hz and 3999 samples at 16000 Hz" in caplog.text
 
 

@@ -164,12 +164,12 @@ def test_resampling_in_streams(tmp_path):
 def test_the_process_is_that_of_torch_distributed(monkeypatch):
     import torch
 
-    from dse_hf.data.row_streams import Share
+    from dse_hf.data.row_streams import WorkerShare
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     monkeypatch.setenv("RANK", "1")
-    assert (Share().rank, Share().world_size) == (3, 4)
+    assert (WorkerShare().rank, WorkerShare().world_size) == (3, 4)
     # Every process gets as many, so that none waits for another at the end.
-    assert [Share(rank, 4).of(10) for rank in range(4)] == [3] * 4
+    assert [WorkerShare(rank, 4).of(10) for rank in range(4)] == [3] * 4

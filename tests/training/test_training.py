@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dse_hf import DAEModel, DVAEModel, WaveUNetConfig, WaveUNetModel
-from dse_hf.training.arguments import ModelArguments, parse_arguments
-from dse_hf.training.noise_swap import exchange_backgrounds
+from dse_hf.training.arguments import SECTIONS, ModelArguments, parse_arguments
+from dse_hf.training.noise_swap import swap_noises
 from dse_hf.training.run import build_model, main
 from dse_hf.training.trainer import last_complete_checkpoint
 
@@ -311,7 +312,7 @@ class TestTrainersOptions:
         assert set(found) == {(True, not deterministic), (False, False)} and not torch.backends.cudnn.benchmark
 
 
-class TestBackgroundExchanges:
+class TestNoiseSwaps:
     def sources(self):
         """Six mixtures of SNRs and levels apart; the first has no background, the second no foreground."""
         labels = 0.05 * torch.randn(6, 2, 2, 4000, generator=torch.Generator().manual_seed(0))
@@ -321,7 +322,7 @@ class TestBackgroundExchanges:
 
     def test_every_mixture_has_another_background_as_loud(self):
         labels = self.sources()
-        made = exchange_backgrounds(labels, 3)
+        made = swap_noises(labels, 3)
         assert made.shape == (24, 2, 2, 4000) and torch.equal(made[:6], labels)
         copies = made[6:].view(3, 6, 2, 8000)
         torch.testing.assert_close(copies[:, :, 0], labels[:, 0].flatten(1).expand(3, 6, 8000))
@@ -339,13 +340,13 @@ class TestBackgroundExchanges:
         labels = self.sources()
         labels[2, 0, :, 100] = 0.9
         labels[3, 1, :, 100] = 0.5
-        made = exchange_backgrounds(labels, 4)
+        made = swap_noises(labels, 4)
         assert made.sum(dim=1).abs().max() < 1
         assert made[6:].sum(dim=1).abs().amax() == pytest.approx(0.99)
 
     @pytest.mark.parametrize(("rows", "copies"), [([0], 0), ([0, 2], 0), ([0, 2, 3], 1)])
     def test_no_more_than_there_are_backgrounds(self, rows, copies):
-        assert len(exchange_backgrounds(self.sources()[rows], 5)) == len(rows) * (1 + copies)
+        assert len(swap_noises(self.sources()[rows], 5)) == len(rows) * (1 + copies)
 
     def test_training_takes_them_and_evaluation_does_not(self, corpus, tmp_path, monkeypatch):
         common = {"max_steps": 2, "optim": "sgd", "per_device_train_batch_size": 4, "logging_steps": 1}
@@ -359,16 +360,16 @@ class TestBackgroundExchanges:
         monkeypatch.setattr(WaveUNetModel, "forward", seen)
         run(corpus, tmp_path / "plain", **common)
         plain, sizes[:] = list(sizes), []
-        run(corpus, tmp_path / "exchanged", background_exchanges=2, **common)
+        run(corpus, tmp_path / "swapped", noise_swaps=2, **common)
         assert [size for trains, size in plain if trains] == [4, 4]
         assert [size for trains, size in sizes if trains] == [12, 12]
         assert [size for trains, size in sizes if not trains] == [size for trains, size in plain if not trains]
-        assert logged(tmp_path / "plain") != logged(tmp_path / "exchanged")
+        assert logged(tmp_path / "plain") != logged(tmp_path / "swapped")
 
     def test_more_than_the_batch_has_is_refused(self, corpus, tmp_path, capsys):
-        path = write_recipe(corpus, tmp_path / "out", background_exchanges=2)
+        path = write_recipe(corpus, tmp_path / "out", noise_swaps=2)
         assert main([str(path)]) == 1
-        assert "background_exchanges=2: a batch of 2 has 1" in capsys.readouterr().err
+        assert "noise_swaps=2: must be from 0 to 1, per_device_train_batch_size less 1" in capsys.readouterr().err
 
 
 class TestCheckpoints:
@@ -383,6 +384,7 @@ class TestCheckpoints:
             [sys.executable, "-m", "dse_hf.training.run", str(path)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         while last_complete_checkpoint(tmp_path / "killed") is None:
             assert process.poll() is None, "the run ended before it was killed"
@@ -496,6 +498,10 @@ class TestArguments:
         ("content", "message"),
         [
             ("learning_rat: 1\n", "'learning_rat' is no option"),
+            ("mixng: {snr_low: 1}\n", "'mixng' is no option; no section either; the sections are model, datasets,"),
+            ("training: {snr_low: 1}\n", "snr_low is in the section training, but belongs to mixing"),
+            ("mixing: {snr_low: 1}\nsnr_low: 2\n", "snr_low is given twice"),
+            ("mixing: 3\n", "mixing is a section; write its options below it"),
             ("learning_rate: fast\n", "learning_rate: 'fast' is no number"),
             (None, "No such file"),
             ("- a list\n", "holds no options"),
@@ -516,6 +522,34 @@ class TestArguments:
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("dse-hf train: ") and message in error
 
+    @pytest.mark.parametrize("kind", ["flat", "sections", "former names"])
+    def test_a_recipe_may_have_sections(self, tmp_path, caplog, kind):
+        lines = {
+            "flat": "snr_low: -3\naugment: false\nspeaker_balancing: 0.5\nmodel: a\nnoise_swaps: 2",
+            "sections": "mixing: {snr_low: -3, augment: false}\nspeech_augmentation:\n  speaker_balancing: 5e-1\n"
+            "model: {model: a}\ntraining: {noise_swaps: 2}\nhub:",
+            "former names": "snr_low: -3\naugment: false\nspeech_augmentation: {speaker_balance: 0.1}\nmodel: a\n",
+        }[kind]
+        (tmp_path / "recipe.yaml").write_text(f"{lines}\noutput_dir: {tmp_path}\nuse_cpu: true\n")
+        options = ["--background-exchanges", "2", "--speaker_balance=0.5"] if kind == "former names" else []
+        model, data, training = parse_arguments([str(tmp_path / "recipe.yaml"), *options])
+        assert (data.snr_low, data.augment, data.speaker_balancing) == (-3, False, 0.5)
+        assert (model.model, training.noise_swaps) == ("a", 2)
+        assert ("background_exchanges is now called noise_swaps" in caplog.text) == (kind == "former names")
+
+    def test_a_model_config_on_the_command_line(self):
+        options = ["--output_dir", "runs/x", "--use_cpu", "--model_config"]
+        assert parse_arguments([*options, '{"num_layers": 3}'])[0].model_config == {"num_layers": 3}
+        with pytest.raises(ValueError, match="model_config='3': is no JSON object"):
+            parse_arguments([*options, "3"])
+
+    def test_a_run_does_not_write_into_the_package(self, capsys):
+        import dse_hf
+
+        folder = Path(dse_hf.__file__).parent / "pretrained" / "mine"
+        assert main(["--output_dir", str(folder), "--use_cpu"]) == 1
+        assert "lies in the package dse_hf" in capsys.readouterr().err and not folder.exists()
+
     def test_help_is_for_people(self, capsys):
         for option, known, unknown in (("--help", "--snr_low", "--adam_beta1"), ("--help_all", "--adam_beta1", None)):
             with pytest.raises(SystemExit) as exit:
@@ -523,6 +557,8 @@ class TestArguments:
             text = capsys.readouterr().out
             assert exit.value.code == 0 and known in text and (unknown is None or unknown not in text)
             assert "--losses" in text and "--max_steps" in text
+            sections = [line for line in text.splitlines() if re.fullmatch(r"[a-z_]+:", line)]
+            assert sections == ["options:", *(f"{name}:" for name in SECTIONS)]
             assert ("--snr-low" in text) == (option == "--help_all")  # one spelling is enough for people
 
     def test_shipped_recipes_can_be_read_and_built(self):
