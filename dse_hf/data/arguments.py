@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .noises import SYNTHETIC_NOISES
-from .options import accept_former_names, check, check_order, check_shares, option
+from .options import AboveOne, Count, NotNegative, OptionGroup, Positive, Share, accept_former_names, option
 
 
-SHAPES = ("auto", "pairs", "mixtures", "stems")
 SPEC_HELP = "Each is a Hub id or a local folder; ,config=… ,split=… ,revision=… and ,weight=… may follow it."
 
 
 @dataclass
-class DatasetArguments:
+class DatasetArguments(OptionGroup):
     """The recordings that train and validate the model, and their columns.
 
     There are three shapes of data: clean speech and noise that are mixed during training (`speech_dataset` and
@@ -32,7 +31,7 @@ class DatasetArguments:
     validation_dataset: list[str] | str = option([], "Pairs or stems for validation. Default: those of dataset.")
     validation_speech_dataset: list[str] | str = option([], "Speech for validation. Default: speech_dataset.")
     validation_noise_dataset: list[str] | str = option([], "Noise for validation. Default: noise_dataset.")
-    validation_examples: int = option(128, "Number of windows of the validation split, above 0.")
+    validation_examples: Count = option(128, "Number of windows of the validation split, above 0.")
     audio_column: str | None = option(
         None, "Column with the audio of speech and of noise. Default: the column audio, or the only one with audio."
     )
@@ -57,14 +56,13 @@ class DatasetArguments:
         "recordings are noisy and the model would learn to keep that noise. Not with streaming.",
     )
     streaming: bool = option(False, "Read the training datasets during training, without downloading them first.")
-    shuffle_buffer: int = option(256, "Streaming: number of clips among which the order is shuffled, above 0.")
+    shuffle_buffer: Count = option(256, "Streaming: number of clips among which the order is shuffled, above 0.")
     strict: bool = option(
         False, "Stop at a clip that is corrupt, empty or silent or has an impossible rate, instead of skipping it."
     )
 
     def __post_init__(self):
-        check(self, "shape", SHAPES.__contains__, f"one of {', '.join(SHAPES)}")
-        check(self, "validation_examples shuffle_buffer", lambda count: count > 0, "above 0")
+        super().__post_init__()
         # A recipe may give one speaker without a list, or numbers.
         names = [self.excluded_speakers] if isinstance(self.excluded_speakers, str) else self.excluded_speakers
         self.excluded_speakers = [str(name) for name in names]
@@ -74,77 +72,65 @@ class DatasetArguments:
 
 
 @dataclass
-class MixingArguments:
+class MixingArguments(OptionGroup):
     """The length of the examples, and how loud speech and noise are in them."""
 
-    window_seconds: float = option(
+    window_seconds: Positive = option(
         2.0, "Length of an example in seconds, above 0. The context that the model needs on both sides is added."
     )
     snr_low: float = option(-5.0, "Mixtures: lowest ratio of speech to noise (SNR), in dB.")
     snr_high: float = option(20.0, "Mixtures: highest ratio of speech to noise (SNR), in dB.")
     level_low: float = option(-40.0, "Mixtures: lowest level (RMS), in dBFS.")
     level_high: float = option(-12.0, "Mixtures: highest level (RMS), in dBFS.")
-    clean_share: float = option(0.04, "Mixtures: share of examples without noise, from 0 to 1.")
-    noise_only_share: float = option(0.04, "Mixtures: share of examples without speech, from 0 to 1.")
+    clean_share: Share = option(0.04, "Mixtures: share of examples without noise, from 0 to 1.")
+    noise_only_share: Share = option(0.04, "Mixtures: share of examples without speech, from 0 to 1.")
     augment: bool = option(True, "Augment the training examples. If false, all options below have no effect.")
     speed_and_equalizer: bool = option(True, "Mixtures: change speed and spectrum of speech and noise at random.")
 
     def __post_init__(self):
-        check(self, "window_seconds", lambda seconds: seconds > 0, "above 0")
-        check_order(self, "snr_low", "snr_high")
-        check_order(self, "level_low", "level_high")
-        check_shares(self, "clean_share noise_only_share")
+        super().__post_init__()
+        self.check_sum("clean_share", "noise_only_share")
 
 
 @dataclass
-class SpeechAugmentationArguments:
+class SpeechAugmentationArguments(OptionGroup):
     """More voices from the same speech, for mixtures: speed, spectrum, formants, and which speakers are drawn."""
 
-    speech_equalizer_db: float = option(6.0, "Largest gain or loss of a frequency band of the speech, in dB.")
-    speech_speed_low: float = option(0.92, "Lowest speed of the speech, above 0; 1 is the original speed.")
+    speech_equalizer_db: NotNegative = option(6.0, "Largest gain or loss of a frequency band of the speech, in dB.")
+    speech_speed_low: Positive = option(0.92, "Lowest speed of the speech, above 0; 1 is the original speed.")
     speech_speed_high: float = option(1.09, "Highest speed of the speech.")
-    voice_variation_share: float = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
-    voice_variation_high: float = option(1.2, "Largest factor for the frequency of the formants, above 1.")
-    speaker_balancing: float = option(
+    voice_variation_share: Share = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
+    voice_variation_high: AboveOne = option(1.2, "Largest factor for the frequency of the formants, above 1.")
+    speaker_balancing: Share = option(
         0.0,
         "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
         "each speaker is equally likely. 0.5: a speaker with four times the clips is twice as likely. Not with "
         "streaming.",
     )
 
-    def __post_init__(self):
-        check(self, "speech_equalizer_db", lambda gain: gain >= 0, "0 or above")
-        check(self, "speech_speed_low", lambda speed: speed > 0, "above 0")
-        check_order(self, "speech_speed_low", "speech_speed_high")
-        check_shares(self, "voice_variation_share")
-        check_shares(self, "speaker_balancing")
-        check(self, "voice_variation_high", lambda factor: factor > 1, "above 1")
-
 
 @dataclass
-class NoiseAugmentationArguments:
+class NoiseAugmentationArguments(OptionGroup):
     """More noises than were recorded, for mixtures: variations, synthetic noises, and voices as noise."""
 
-    noise_speed_low: float = option(0.7, "Lowest speed of the noise, above 0; 1 is the original speed.")
+    noise_speed_low: Positive = option(0.7, "Lowest speed of the noise, above 0; 1 is the original speed.")
     noise_speed_high: float = option(1.4, "Highest speed of the noise.")
-    noise_variation_share: float = option(
+    noise_variation_share: Share = option(
         0.0,
         "Share of the recorded noises, from 0 to 1, that are turned into other noises: backwards, in shuffled grains, "
         "with random phases, with a changing level, in a room. It helps if there are few recordings of noise.",
     )
-    synthetic_noise_share: float = option(0.12, "Share of the noises, from 0 to 1, that are synthesised.")
+    synthetic_noise_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are synthesised.")
     synthetic_noises: list[str] = option(
         ["coloured", "hum"], f"Kinds of noise that are synthesised. Choose among {', '.join(SYNTHETIC_NOISES)}."
     )
-    babble_share: float = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
-    crowd_share: float = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
-    second_noise_share: float = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
+    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
+    crowd_share: Share = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
+    second_noise_share: Share = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
 
     def __post_init__(self):
-        check(self, "noise_speed_low", lambda speed: speed > 0, "above 0")
-        check_order(self, "noise_speed_low", "noise_speed_high")
-        for names in ("noise_variation_share", "second_noise_share", "synthetic_noise_share babble_share crowd_share"):
-            check_shares(self, names)
+        super().__post_init__()
+        self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
         kinds = ", ".join(SYNTHETIC_NOISES)
         for name in self.synthetic_noises:
             if name not in SYNTHETIC_NOISES:
@@ -155,32 +141,22 @@ class NoiseAugmentationArguments:
 
 
 @dataclass
-class RecordingArguments:
+class RecordingArguments(OptionGroup):
     """Rooms and faults of recordings, for all shapes of data. The share of an effect is from 0 (off) to 1."""
 
-    reverberation_share: float = option(0.0, "Share of the examples whose foreground is put into a room.")
-    reverberation_low: float = option(0.1, "Shortest reverberation time (RT60) of a room, in seconds, above 0.")
+    reverberation_share: Share = option(0.0, "Share of the examples whose foreground is put into a room.")
+    reverberation_low: Positive = option(0.1, "Shortest reverberation time (RT60) of a room, in seconds, above 0.")
     reverberation_high: float = option(0.8, "Longest reverberation time (RT60) of a room, in seconds.")
-    band_limit_share: float = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
-    clipping_share: float = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
-
-    def __post_init__(self):
-        check(self, "reverberation_low", lambda seconds: seconds > 0, "above 0")
-        check_order(self, "reverberation_low", "reverberation_high")
-        for name in ("reverberation_share", "band_limit_share", "clipping_share"):
-            check_shares(self, name)
+    band_limit_share: Share = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
+    clipping_share: Share = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
 
 
 @dataclass
-class StemArguments:
+class StemArguments(OptionGroup):
     """New combinations of the recorded sources, for pairs and stems."""
 
-    remix_share: float = option(0.0, "Share of the examples, from 0 to 1, with sources of different recordings.")
-    gain_db: float = option(0.0, "Largest change of each source's level, up or down, in dB, 0 or above.")
-
-    def __post_init__(self):
-        check_shares(self, "remix_share")
-        check(self, "gain_db", lambda gain: gain >= 0, "0 or above")
+    remix_share: Share = option(0.0, "Share of the examples, from 0 to 1, with sources of different recordings.")
+    gain_db: NotNegative = option(0.0, "Largest change of each source's level, up or down, in dB, 0 or above.")
 
 
 # The sections of a recipe and of the help.
@@ -212,8 +188,7 @@ class DataArguments(
     """
 
     def __post_init__(self):
-        for group in DATA_SECTIONS.values():
-            group.__post_init__(self)
+        super().__post_init__()
         if self.streaming and self.speaker_balancing > 0:
             raise ValueError(
                 f"speaker_balancing={self.speaker_balancing} does not work with streaming, which reads clips in the "

@@ -35,7 +35,7 @@ class BadClips:
     STREAM_SLOTS = 2**16
 
     def __init__(self, dataset: str, size: int | None = None, strict: bool = False):
-        self.dataset, self.size, self.strict = dataset, size, strict
+        self.dataset, self.strict = dataset, strict
         # First row: 0 for clips that are good or not read yet, otherwise 1 + the number of the reason.
         # Second row: 1 for clips that a warning has named.
         self._codes = torch.zeros(2, size or self.STREAM_SLOTS, dtype=torch.uint8).share_memory_()

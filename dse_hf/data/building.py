@@ -17,6 +17,8 @@ from .streaming import StreamedMixtures, StreamedWindows
 logger = logging.get_logger(__name__)
 
 VALIDATION_SEED = 1
+# What a dataset holds → the option that names it.
+DATASETS = {"dataset": "dataset", "speech": "speech_dataset", "noise": "noise_dataset"}
 
 
 def build_training_set(arguments: DataArguments, config, *, examples: int | None = None, seed: int = 0):
@@ -66,42 +68,28 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
 def _build(
     arguments: DataArguments, config, specs: dict[str, tuple], split: str, examples: int | None, seed: int
 ) -> EpochDataset:
-    length = window_length(arguments, config)
+    length, audio = window_length(arguments, config), (config.sampling_rate, config.channels)
     if resolve_shape(arguments) == "mixtures":
         check_mixture_sources(config.sources)
-        common = (arguments, split, config.sampling_rate, config.channels)
-        excluded, cleaned = arguments.excluded_speakers, arguments.cleaned_column
-        speech = ClipPool(open_clips(specs["speech"], *common, excluded_speakers=excluded, cleaned_column=cleaned))
-        noise = ClipPool(open_clips(specs["noise"], *common))
-        _check_speakers(excluded, speech.collections)
+        only_speech = (arguments.excluded_speakers, arguments.cleaned_column)
+        speech = ClipPool(open_clips(specs["speech"], arguments, split, *audio, *only_speech))
+        noise = ClipPool(open_clips(specs["noise"], arguments, split, *audio))
+        _check_speakers(arguments.excluded_speakers, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
-    collections = open_recordings(
-        specs["dataset"], arguments, split, config.sources, config.sampling_rate, config.channels
-    )
+    sources = tuple(config.sources)
+    collections = [ParallelCollection(spec, split, arguments, sources, *audio) for spec in specs["dataset"]]
     clips = sum(len(collection) for collection in collections)
     logger.info(f"{split}: {clips} clips")
     return ParallelWindows(collections, length, examples or clips, arguments, seed)
 
 
 def open_clips(
-    specs: Sequence[DatasetSpec], arguments: DataArguments, split: str, sampling_rate: int, channels: int, **options
+    specs: Sequence[DatasetSpec], arguments: DataArguments, split: str, sampling_rate: int, channels: int, *options
 ) -> list[ClipCollection]:
-    """Opens datasets of speech or of noise; `options` are those of `ClipCollection`."""
+    """Opens datasets of speech or of noise; `options` are the last arguments of `ClipCollection`."""
     common = (split, sampling_rate, arguments.audio_column, channels, arguments.strict)
-    return [ClipCollection(spec, *common, **options) for spec in specs]
-
-
-def open_recordings(
-    specs: Sequence[DatasetSpec],
-    arguments: DataArguments,
-    split: str,
-    sources: Sequence[str],
-    sampling_rate: int,
-    channels: int,
-) -> list[ParallelCollection]:
-    """Opens datasets of pairs or stems."""
-    return [ParallelCollection(spec, split, arguments, tuple(sources), sampling_rate, channels) for spec in specs]
+    return [ClipCollection(spec, *common, *options) for spec in specs]
 
 
 def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
@@ -121,25 +109,17 @@ def window_length(arguments: DataArguments, config) -> int:
 
 def training_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
     """The training datasets, by what they hold: `dataset` (pairs or stems), `speech` and `noise`."""
-    return {
-        "dataset": parse_specs(arguments.dataset),
-        "speech": parse_specs(arguments.speech_dataset),
-        "noise": parse_specs(arguments.noise_dataset),
-    }
+    return {kind: parse_specs(getattr(arguments, option)) for kind, option in DATASETS.items()}
 
 
 def validation_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
     """The validation datasets: the given ones, or the training datasets, of which another split is used."""
-    given = {
-        "dataset": parse_specs(arguments.validation_dataset),
-        "speech": parse_specs(arguments.validation_speech_dataset),
-        "noise": parse_specs(arguments.validation_noise_dataset),
+    return {
+        kind: parse_specs(getattr(arguments, f"validation_{DATASETS[kind]}"))
+        # A split in the spec of a training dataset is the training split.
+        or tuple(replace(spec, split=None) for spec in specs)
+        for kind, specs in training_specs(arguments).items()
     }
-    # A split in the spec of a training dataset is the training split.
-    default = {
-        name: tuple(replace(spec, split=None) for spec in specs) for name, specs in training_specs(arguments).items()
-    }
-    return {name: given[name] or default[name] for name in given}
 
 
 def resolve_shape(arguments: DataArguments) -> str:
@@ -148,7 +128,7 @@ def resolve_shape(arguments: DataArguments) -> str:
     Raises:
         ValueError: datasets are missing, or there are datasets for both shapes.
     """
-    given = {name for name in ("speech_dataset", "noise_dataset", "dataset") if parse_specs(getattr(arguments, name))}
+    given = {DATASETS[kind] for kind, specs in training_specs(arguments).items() if specs}
     shape = arguments.shape
     if shape == "auto":
         if "dataset" in given and len(given) > 1:

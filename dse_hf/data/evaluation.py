@@ -10,7 +10,7 @@ import numpy as np
 from .arguments import DataArguments
 from .augmentation import Waveform, gain_for_snr
 from .bad_clips import DataError, report_bad_clips
-from .building import open_clips, open_recordings, resolve_shape, validation_specs
+from .building import open_clips, resolve_shape, validation_specs
 from .clips import ClipCollection
 from .collection import RowCollection
 from .parallel import ParallelCollection
@@ -73,7 +73,9 @@ def evaluation_clips(
     else:
         if snrs is not None:
             raise ValueError(f"snrs={list(snrs)}: pairs and stems have the SNR they were recorded at; leave it out")
-        collections = open_recordings(specs["dataset"], arguments, split, sources, sampling_rate, channels)
+        collections = [
+            ParallelCollection(spec, split, arguments, sources, sampling_rate, channels) for spec in specs["dataset"]
+        ]
         clips = _recordings(collections)
     return _limited(clips, collections, limit)
 

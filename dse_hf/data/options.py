@@ -1,9 +1,9 @@
-"""How the options of a training run are declared: their help texts, their checks and their former names."""
+"""How the options of a training run are declared: their help texts, their ranges and their former names."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from transformers.utils import logging
 
@@ -16,6 +16,20 @@ RENAMED_OPTIONS = {
     "background_exchanges": "noise_swaps",
 }
 
+
+class Range(NamedTuple):
+    """A range of numbers: its words for messages, and whether a number is in it."""
+
+    words: str
+    has: Callable[[float], bool]
+
+
+# Types of options with a range. HfArgumentParser takes them as plain numbers.
+Share = Annotated[float, Range("from 0 to 1", lambda value: 0 <= value <= 1)]
+Positive = Annotated[float, Range("above 0", lambda value: value > 0)]
+Count = Annotated[int, Range("above 0", lambda value: value > 0)]
+NotNegative = Annotated[float, Range("0 or above", lambda value: value >= 0)]
+AboveOne = Annotated[float, Range("above 1", lambda value: value > 1)]
 T = TypeVar("T")
 
 
@@ -26,26 +40,25 @@ def option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-def check(arguments, names: str, is_valid: Callable[[Any], bool], rule: str) -> None:
-    """Raises ValueError if one of several options (names with spaces between them) does not follow the rule."""
-    for name in names.split():
-        if not is_valid(getattr(arguments, name)):
-            raise ValueError(f"{name}={getattr(arguments, name)!r}: must be {rule}")
+class OptionGroup:
+    """A dataclass of options. It checks the ranges of their types, and that no `<name>_low` is above `<name>_high`."""
 
+    def __post_init__(self):
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            if get_origin(hint) is Annotated and not hint.__metadata__[0].has(value):
+                raise ValueError(f"{name}={value}: must be {hint.__metadata__[0].words}")
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                raise ValueError(f"{name}={value!r}: choose among {', '.join(get_args(hint))}")
+            high = name.removesuffix("_low") + "_high"
+            if name.endswith("_low") and value > getattr(self, high):
+                raise ValueError(f"{name}={value}: must not exceed {high}={getattr(self, high)}")
 
-def check_shares(arguments, names: str) -> None:
-    """Raises ValueError if shares of one whole are not from 0 to 1, each and together."""
-    check(arguments, names, lambda share: 0 <= share <= 1, "from 0 to 1")
-    if sum(getattr(arguments, name) for name in names.split()) > 1:
-        given = " and ".join(f"{name}={getattr(arguments, name)}" for name in names.split())
-        raise ValueError(f"{given}: must not exceed 1 together")
-
-
-def check_order(arguments, low: str, high: str) -> None:
-    """Raises ValueError if the low end of a range is above the high end."""
-    check(
-        arguments, low, lambda value: value <= getattr(arguments, high), f"at most {high}={getattr(arguments, high)}"
-    )
+    def check_sum(self, *names: str) -> None:
+        """Raises ValueError if shares of one whole exceed 1 together."""
+        if sum(getattr(self, name) for name in names) > 1:
+            given = " and ".join(f"{name}={getattr(self, name)}" for name in names)
+            raise ValueError(f"{given}: must not exceed 1 together")
 
 
 def present_name(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .arguments import DataArguments
-from .augmentation import RandomSpeed, Waveform
+from .augmentation import Waveform
 from .clips import fill_stretch
 from .columns import find_audio_column, find_layout, known_columns
 from .decoding import EncodedClip, clip_name, read_clip
@@ -105,14 +105,7 @@ class RecentClips:
         self._start_with_newest = True
         return clip is not None
 
-    def fill(
-        self,
-        length: int,
-        rng: np.random.Generator,
-        speed: RandomSpeed | None = None,
-        max_gap: float = 0.0,
-        balance: float = 0.0,
-    ) -> Waveform:
+    def fill(self, length: int, rng: np.random.Generator, speed=None, max_gap: float = 0.0, **_) -> Waveform:
         """As `ClipCollection.fill`, from recent clips. `balance` has no effect: a stream has its own order."""
         number = -1 if self._start_with_newest else int(rng.integers(len(self.recent)))
         self._start_with_newest = False

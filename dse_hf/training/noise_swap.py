@@ -8,8 +8,8 @@ def swap_noises(labels: Tensor, copies: int) -> Tensor:
     """Returns a batch and copies of it, in which the mixtures have each other's noise (the last source).
 
     A mixture's new noise is as loud as its own, so that its SNR stays the same. A mixture without noise stays without.
-    Each copy moves the noises round by another step, which PyTorch's generator draws. So no pair of sources comes
-    twice, and there are at most as many copies as other mixtures with noise.
+    Each copy moves the noises on by another step, so that no pair of sources comes twice. There are at most as many
+    copies as other mixtures with noise.
 
     Args:
         labels (`Tensor`, (B, K, C, T)): the sources of a batch.

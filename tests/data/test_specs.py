@@ -85,7 +85,7 @@ def test_one_excluded_speaker_or_several():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"snr_low": 5, "snr_high": 0}, "snr_low=5: must be at most snr_high=0"),
+        ({"snr_low": 5, "snr_high": 0}, "snr_low=5: must not exceed snr_high=0"),
         ({"babble_share": 1.5}, "babble_share=1.5: must be from 0 to 1"),
         (
             {"babble_share": 0.9},
@@ -104,7 +104,7 @@ def test_one_excluded_speaker_or_several():
         ({"speaker_balancing": 0.5, "streaming": True}, "speaker_balancing=0.5 does not work with streaming"),
         ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] does not work with streaming"),
         ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' does not work with streaming: give only one"),
-        ({"shape": "pair"}, "shape='pair': must be one of auto, pairs"),
+        ({"shape": "pair"}, "shape='pair': choose among auto, pairs"),
     ],
 )
 def test_numbers_out_of_range(options, message):

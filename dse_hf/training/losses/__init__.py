@@ -18,16 +18,10 @@ from .waveform import L1Loss, MixtureSNRLoss, MSELoss, SISDRLoss
 
 @dataclass(frozen=True)
 class LossType:
-    """An entry of the table of losses.
-
-    Args:
-        make (`Callable`): makes the loss.
-        without_last_source (`bool`): by default, leave out the last source, because it is the rest of the mixture.
-        needs_sampling_rate (`bool`): `make` takes the sampling rate in Hz.
-    """
+    """How a loss is made, and what it needs."""
 
     make: Callable[..., nn.Module]
-    without_last_source: bool = False
+    without_last_source: bool = False  # A default for losses on spectra: the last source is the rest of the mixture.
     needs_sampling_rate: bool = False
 
     def __call__(self, sampling_rate: int = 16000) -> nn.Module:
