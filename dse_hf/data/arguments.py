@@ -1,232 +1,196 @@
-"""The arguments of the data: which datasets, in which shape, mixed and augmented how."""
+"""The arguments that describe the data, in groups: the datasets, how they are mixed and how they are augmented."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from .noises import SYNTHETIC_NOISES
-from .specs import parse_specs
+from .options import AboveOne, Count, NotNegative, OptionGroup, Positive, Share, accept_former_names, option
 
 
-SPEC_HELP = "a Hub id or a local folder, each optionally followed by ,config=… ,split=… ,revision=… ,weight=…"
+SPEC_HELP = "Each is a Hub id or a local folder; ,config=… ,split=… ,revision=… and ,weight=… may follow it."
 
 
 @dataclass
-class DataArguments:
-    """Which audio is used, and how.
+class DatasetArguments(OptionGroup):
+    """The recordings that train and validate the model, and their columns.
 
-    Three shapes: clean speech and noise that are mixed on the fly (`speech_dataset` and `noise_dataset`), pairs of a
-    noisy and a clean recording, and stems (both: `dataset`).
-
-    Raises:
-        ValueError: a number out of its range.
+    There are three shapes of data: clean speech and noise that are mixed during training (`speech_dataset` and
+    `noise_dataset`), pairs of a noisy and a clean recording, and stems (`dataset` for both).
     """
 
-    speech_dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": f"Datasets of clean speech (the foreground): {SPEC_HELP}."}
+    speech_dataset: list[str] | str = option([], f"Datasets of clean speech, the foreground. {SPEC_HELP}")
+    noise_dataset: list[str] | str = option([], "Datasets of noise for the speech, given like speech_dataset.")
+    dataset: list[str] | str = option([], "Datasets of pairs or of stems, given like speech_dataset.")
+    shape: Literal["auto", "pairs", "mixtures", "stems"] = option(
+        "auto",
+        "Shape of the data. pairs: a noisy and a clean column. mixtures: speech and noise, which are mixed during "
+        "training. stems: a column for each source. auto: recognised from the datasets and their columns.",
     )
-    noise_dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": f"Datasets of noise to mix it with: {SPEC_HELP}."}
+    train_split: str = option("train", "Split that is used for training.")
+    validation_split: str = option("validation", "Split that is used for validation.")
+    validation_dataset: list[str] | str = option([], "Pairs or stems for validation. Default: those of dataset.")
+    validation_speech_dataset: list[str] | str = option([], "Speech for validation. Default: speech_dataset.")
+    validation_noise_dataset: list[str] | str = option([], "Noise for validation. Default: noise_dataset.")
+    validation_examples: Count = option(128, "Number of windows of the validation split, above 0.")
+    audio_column: str | None = option(
+        None, "Column with the audio of speech and of noise. Default: the column audio, or the only one with audio."
     )
-    dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": f"Datasets of pairs (noisy and clean) or of stems: {SPEC_HELP}."}
+    cleaned_column: str | None = option(
+        None,
+        "Mixtures: column with the same speech after denoising. The denoised speech is then the foreground, and the "
+        "noise that was removed belongs to the background. Not with streaming.",
     )
-    shape: Literal["auto", "pairs", "mixtures", "stems"] = field(
-        default="auto",
-        metadata={
-            "help": "pairs: a noisy and a clean column; mixtures: speech and noise, mixed on the fly; stems: a column "
-            "for every source; auto: found from the datasets given and their columns."
-        },
+    noisy_column: str | None = option(None, "Pairs: column of the noisy recording. Default: the column noisy.")
+    clean_column: str | None = option(None, "Pairs: column of the clean recording. Default: the column clean.")
+    mixture_column: str | None = option(
+        None, "Stems: column of the whole mixture, needed if a source has no column. Default: the column mixture."
     )
-    train_split: str = field(default="train", metadata={"help": "Split that trains."})
-    validation_split: str = field(default="validation", metadata={"help": "Split that validates."})
-    validation_dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": "Pairs or stems that validate; default: those of dataset."}
+    source_columns: list[str] = option(
+        [],
+        "Stems: the columns that add up to a source, as in 'vocals=singer accompaniment=drums+bass'. Default: the "
+        "column with the name of the source; for the last source, all other columns.",
     )
-    validation_speech_dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": "Speech that validates; default: speech_dataset."}
+    excluded_speakers: list[str] | str = option(
+        [],
+        "Mixtures: speakers (names in the column speaker) that are left out of training, for example because their "
+        "recordings are noisy and the model would learn to keep that noise. Not with streaming.",
     )
-    validation_noise_dataset: list[str] | str = field(
-        default_factory=list, metadata={"help": "Noise that validates; default: noise_dataset."}
+    streaming: bool = option(False, "Read the training datasets during training, without downloading them first.")
+    shuffle_buffer: Count = option(256, "Streaming: number of clips among which the order is shuffled, above 0.")
+    strict: bool = option(
+        False, "Stop at a clip that is corrupt, empty or silent or has an impossible rate, instead of skipping it."
     )
-    validation_examples: int = field(default=128, metadata={"help": "Windows of the validation split."})
-
-    audio_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Column that holds the speech, and the noise; default: 'audio', or the only one with audio."
-        },
-    )
-    cleaned_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Mixtures: column of the speech with its own noise taken out, as by a denoiser. That is then the "
-            "foreground, and what it lacks belongs to the background. Not with streaming."
-        },
-    )
-    noisy_column: str | None = field(
-        default=None, metadata={"help": "Column of a pair's noisy recording; default: the one named so."}
-    )
-    clean_column: str | None = field(
-        default=None, metadata={"help": "Column of a pair's clean recording; default: the one named so."}
-    )
-    mixture_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Stems: column of the whole mixture, needed where a source has no column; default: 'mixture'."
-        },
-    )
-    source_columns: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "Stems: columns of a source, as in 'vocals=singer accompaniment=drums+bass'; default: the column "
-            "of the source's name, and for the last source everything else."
-        },
-    )
-    streaming: bool = field(
-        default=False,
-        metadata={"help": "Read the training datasets while training, instead of downloading them first."},
-    )
-    shuffle_buffer: int = field(default=256, metadata={"help": "Clips that a streamed dataset is shuffled among."})
-    strict: bool = field(
-        default=False,
-        metadata={
-            "help": "Stop at a clip that is corrupt, empty, silent or of an impossible rate, instead of skipping it."
-        },
-    )
-
-    window_seconds: float = field(
-        default=2.0, metadata={"help": "Shortest length of a window that counts for the loss, in seconds."}
-    )
-    snr_low: float = field(default=-5.0, metadata={"help": "Mixtures: lowest signal-to-noise ratio, in dB."})
-    snr_high: float = field(default=20.0, metadata={"help": "Mixtures: highest signal-to-noise ratio, in dB."})
-    level_low: float = field(default=-40.0, metadata={"help": "Mixtures: lowest RMS level, in dBFS."})
-    level_high: float = field(default=-12.0, metadata={"help": "Mixtures: highest RMS level, in dBFS."})
-    clean_share: float = field(default=0.04, metadata={"help": "Mixtures: share of examples without noise."})
-    noise_only_share: float = field(default=0.04, metadata={"help": "Mixtures: share of examples without speech."})
-
-    augment: bool = field(
-        default=True, metadata={"help": "Augment the training examples; without it, all options below are off."}
-    )
-    speed_and_equalizer: bool = field(
-        default=True, metadata={"help": "Mixtures: random speed and equaliser for speech and noise."}
-    )
-    speech_equalizer_db: float = field(
-        default=6.0, metadata={"help": "Mixtures: most that a band of the speech is raised or lowered, in dB."}
-    )
-    speech_speed_low: float = field(default=0.92, metadata={"help": "Mixtures: slowest speed of the speech."})
-    speech_speed_high: float = field(default=1.09, metadata={"help": "Mixtures: fastest speed of the speech."})
-    noise_speed_low: float = field(default=0.7, metadata={"help": "Mixtures: slowest speed of the noise."})
-    noise_speed_high: float = field(default=1.4, metadata={"help": "Mixtures: fastest speed of the noise."})
-    voice_variation_share: float = field(
-        default=0.0,
-        metadata={"help": "Mixtures: share of the speech whose formants move, to make other voices."},
-    )
-    voice_variation_high: float = field(
-        default=1.2, metadata={"help": "Mixtures: largest factor that formants are moved by, up or down; above 1."}
-    )
-    speaker_balance: float = field(
-        default=0.0,
-        metadata={
-            "help": "Mixtures: 0 draws every clip of speech as often, 1 every speaker (a column of that name), 0.5 "
-            "speakers by the square root of their clips. Not with streaming."
-        },
-    )
-    excluded_speakers: list[str] | str = field(
-        default_factory=list,
-        metadata={
-            "help": "Mixtures: speakers (of a column of that name) that do not train, such as noisy recordings, "
-            "whose noise a model may learn to keep. Not with streaming."
-        },
-    )
-    noise_variation_share: float = field(
-        default=0.0,
-        metadata={
-            "help": "Mixtures: share of recorded noises of which others are made: backwards, in shuffled grains, with "
-            "random phases, of moving level, in a room. For few recordings of noise."
-        },
-    )
-    synthetic_noise_share: float = field(
-        default=0.12, metadata={"help": "Mixtures: share of noises that are synthesised."}
-    )
-    synthetic_noises: list[str] = field(
-        default_factory=lambda: ["coloured", "hum"],
-        metadata={"help": f"Mixtures: which noises are synthesised, among {', '.join(SYNTHETIC_NOISES)}."},
-    )
-    babble_share: float = field(
-        default=0.12, metadata={"help": "Mixtures: share of noises that are babble of 3 to 6 other voices."}
-    )
-    crowd_share: float = field(
-        default=0.0, metadata={"help": "Mixtures: share of noises that are a reverberant crowd of other voices."}
-    )
-    second_noise_share: float = field(default=0.25, metadata={"help": "Mixtures: share of examples with two noises."})
-    reverberation_share: float = field(
-        default=0.0, metadata={"help": "Share of examples whose foreground is put into a room."}
-    )
-    reverberation_low: float = field(default=0.1, metadata={"help": "Shortest reverberation time (RT60), in seconds."})
-    reverberation_high: float = field(default=0.8, metadata={"help": "Longest reverberation time (RT60), in seconds."})
-    band_limit_share: float = field(
-        default=0.0, metadata={"help": "Share of examples through a low-pass filter at 1.5 kHz or above."}
-    )
-    clipping_share: float = field(
-        default=0.0, metadata={"help": "Share of examples whose foreground was recorded too loud."}
-    )
-    remix_share: float = field(
-        default=0.0, metadata={"help": "Pairs and stems: share of examples whose sources come from different clips."}
-    )
-    gain_db: float = field(
-        default=0.0, metadata={"help": "Pairs and stems: most that a source is turned up or down at random, in dB."}
-    )
-
-    def names(self) -> list[str]:
-        """Hub ids and folders of the datasets that train."""
-        given = (self.dataset, self.speech_dataset, self.noise_dataset)
-        return list(dict.fromkeys(spec.name for specs in given for spec in parse_specs(specs)))
 
     def __post_init__(self):
-        for low, high in (
-            ("snr_low", "snr_high"),
-            ("level_low", "level_high"),
-            ("speech_speed_low", "speech_speed_high"),
-            ("noise_speed_low", "noise_speed_high"),
-            ("reverberation_low", "reverberation_high"),
-        ):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low)}: must not exceed {high}={getattr(self, high)}")
-        for name in vars(self):
-            if name.endswith("_share") and not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be from 0 to 1")
-        for names in (("clean_share", "noise_only_share"), ("synthetic_noise_share", "babble_share", "crowd_share")):
-            if sum(getattr(self, name) for name in names) > 1:
-                given = " and ".join(f"{name}={getattr(self, name)}" for name in names)
-                raise ValueError(f"{given}: exceed 1 together")
+        super().__post_init__()
+        # A recipe may give one speaker without a list, or numbers.
+        names = [self.excluded_speakers] if isinstance(self.excluded_speakers, str) else self.excluded_speakers
+        self.excluded_speakers = [str(name) for name in names]
+        for name in ("excluded_speakers", "cleaned_column"):
+            if self.streaming and getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r} does not work with streaming: give only one of them")
+
+
+@dataclass
+class MixingArguments(OptionGroup):
+    """The length of the examples, and how loud speech and noise are in them."""
+
+    window_seconds: Positive = option(
+        2.0, "Length of an example in seconds, above 0. The context that the model needs on both sides is added."
+    )
+    snr_low: float = option(-5.0, "Mixtures: lowest ratio of speech to noise (SNR), in dB.")
+    snr_high: float = option(20.0, "Mixtures: highest ratio of speech to noise (SNR), in dB.")
+    level_low: float = option(-40.0, "Mixtures: lowest level (RMS), in dBFS.")
+    level_high: float = option(-12.0, "Mixtures: highest level (RMS), in dBFS.")
+    clean_share: Share = option(0.04, "Mixtures: share of examples without noise, from 0 to 1.")
+    noise_only_share: Share = option(0.04, "Mixtures: share of examples without speech, from 0 to 1.")
+    augment: bool = option(True, "Augment the training examples. If false, all options below have no effect.")
+    speed_and_equalizer: bool = option(True, "Mixtures: change speed and spectrum of speech and noise at random.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_sum("clean_share", "noise_only_share")
+
+
+@dataclass
+class SpeechAugmentationArguments(OptionGroup):
+    """More voices from the same speech, for mixtures: speed, spectrum, formants, and which speakers are drawn."""
+
+    speech_equalizer_db: NotNegative = option(6.0, "Largest gain or loss of a frequency band of the speech, in dB.")
+    speech_speed_low: Positive = option(0.92, "Lowest speed of the speech, above 0; 1 is the original speed.")
+    speech_speed_high: float = option(1.09, "Highest speed of the speech.")
+    voice_variation_share: Share = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
+    voice_variation_high: AboveOne = option(1.2, "Largest factor for the frequency of the formants, above 1.")
+    speaker_balancing: Share = option(
+        0.0,
+        "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
+        "each speaker is equally likely. 0.5: a speaker with four times the clips is twice as likely. Not with "
+        "streaming.",
+    )
+
+
+@dataclass
+class NoiseAugmentationArguments(OptionGroup):
+    """More noises than were recorded, for mixtures: variations, synthetic noises, and voices as noise."""
+
+    noise_speed_low: Positive = option(0.7, "Lowest speed of the noise, above 0; 1 is the original speed.")
+    noise_speed_high: float = option(1.4, "Highest speed of the noise.")
+    noise_variation_share: Share = option(
+        0.0,
+        "Share of the recorded noises, from 0 to 1, that are turned into other noises: backwards, in shuffled grains, "
+        "with random phases, with a changing level, in a room. It helps if there are few recordings of noise.",
+    )
+    synthetic_noise_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are synthesised.")
+    synthetic_noises: list[str] = option(
+        ["coloured", "hum"], f"Kinds of noise that are synthesised. Choose among {', '.join(SYNTHETIC_NOISES)}."
+    )
+    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
+    crowd_share: Share = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
+    second_noise_share: Share = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
+        kinds = ", ".join(SYNTHETIC_NOISES)
         for name in self.synthetic_noises:
             if name not in SYNTHETIC_NOISES:
-                raise ValueError(f"synthetic_noises={name!r}: choose among {', '.join(SYNTHETIC_NOISES)}")
+                raise ValueError(f"synthetic_noises={name!r}: choose among {kinds}")
         if self.synthetic_noise_share > 0 and not self.synthetic_noises:
+            share = self.synthetic_noise_share
+            raise ValueError(f"synthetic_noise_share={share} with no synthetic_noises: name at least one of {kinds}")
+
+
+@dataclass
+class RecordingArguments(OptionGroup):
+    """Rooms and faults of recordings, for all shapes of data. The share of an effect is from 0 (off) to 1."""
+
+    reverberation_share: Share = option(0.0, "Share of the examples whose foreground is put into a room.")
+    reverberation_low: Positive = option(0.1, "Shortest reverberation time (RT60) of a room, in seconds, above 0.")
+    reverberation_high: float = option(0.8, "Longest reverberation time (RT60) of a room, in seconds.")
+    band_limit_share: Share = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
+    clipping_share: Share = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
+
+
+@dataclass
+class StemArguments(OptionGroup):
+    """New combinations of the recorded sources, for pairs and stems."""
+
+    remix_share: Share = option(0.0, "Share of the examples, from 0 to 1, with sources of different recordings.")
+    gain_db: NotNegative = option(0.0, "Largest change of each source's level, up or down, in dB, 0 or above.")
+
+
+# The sections of a recipe and of the help.
+DATA_SECTIONS = {
+    "datasets": DatasetArguments,
+    "mixing": MixingArguments,
+    "speech_augmentation": SpeechAugmentationArguments,
+    "noise_augmentation": NoiseAugmentationArguments,
+    "recording_conditions": RecordingArguments,
+    "pairs_and_stems": StemArguments,
+}
+
+
+@accept_former_names
+@dataclass
+class DataArguments(
+    # A dataclass takes the fields of its last base first.
+    StemArguments,
+    RecordingArguments,
+    NoiseAugmentationArguments,
+    SpeechAugmentationArguments,
+    MixingArguments,
+    DatasetArguments,
+):
+    """All arguments of the data: the fields of all groups above.
+
+    Raises:
+        ValueError: a value is out of its range, or two options exclude each other.
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.streaming and self.speaker_balancing > 0:
             raise ValueError(
-                f"synthetic_noise_share={self.synthetic_noise_share} with no synthetic_noises: name one of "
-                f"{', '.join(SYNTHETIC_NOISES)}"
+                f"speaker_balancing={self.speaker_balancing} does not work with streaming, which reads clips in the "
+                "order of the dataset: give only one of them"
             )
-        positive = ("window_seconds", "validation_examples", "shuffle_buffer", "reverberation_low")
-        for name in (*positive, "speech_speed_low", "noise_speed_low"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
-        for name in ("gain_db", "speech_equalizer_db"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or above")
-        if self.voice_variation_high <= 1:
-            raise ValueError(f"voice_variation_high={self.voice_variation_high}: must be above 1")
-        if not 0 <= self.speaker_balance <= 1:
-            raise ValueError(f"speaker_balance={self.speaker_balance}: must be from 0 to 1")
-        if self.streaming and self.speaker_balance > 0:
-            raise ValueError(
-                f"speaker_balance={self.speaker_balance} with streaming: clips come as they come; give one of them"
-            )
-        names = self.excluded_speakers  # in a recipe: maybe one alone, or numbers
-        self.excluded_speakers = [names] if isinstance(names, str) else [str(name) for name in names]
-        if self.streaming and self.excluded_speakers:
-            raise ValueError(f"excluded_speakers={self.excluded_speakers} with streaming: give one of them")
-        if self.streaming and self.cleaned_column is not None:
-            raise ValueError(f"cleaned_column={self.cleaned_column!r} with streaming: give one of them")
-        if self.shape not in ("auto", "pairs", "mixtures", "stems"):
-            raise ValueError(f"shape={self.shape!r}: choose among auto, pairs, mixtures, stems")

@@ -1,4 +1,4 @@
-"""Augmentations of training audio. Each is called with a waveform (…, T) float32 and a `numpy` generator."""
+"""Augmentations of training audio. Each takes a waveform (…, T), float32, and a NumPy generator of random numbers."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ def rms(waveform: Waveform) -> float:
 
 
 def gain_for_snr(foreground: Waveform, background: Waveform, snr_db: float) -> float:
-    """Factor for `background` that puts `foreground` `snr_db` above it; 1 where either is silent.
+    """Returns the factor g for `background` that gives the SNR; 1 if either waveform is silent.
 
-    Energies are taken over the whole of both waveforms: 10·log10(Σs²/Σ(g·n)²) is `snr_db` exactly.
+    Energies are sums over the whole waveforms s and n: 10·log10(Σs²/Σ(g·n)²) is exactly `snr_db`.
     """
     foreground_rms, background_rms = rms(foreground), rms(background)
     if foreground_rms == 0 or background_rms == 0:
@@ -29,7 +29,7 @@ def gain_for_snr(foreground: Waveform, background: Waveform, snr_db: float) -> f
 
 
 class RandomSpeed:
-    """Plays faster or slower (and higher or lower) by a factor drawn log-uniformly from `low` to `high`."""
+    """Changes speed and pitch by a factor that is drawn log-uniformly from `low` to `high`."""
 
     def __init__(self, low: float, high: float):
         self.low, self.high = low, high
@@ -68,14 +68,14 @@ class RandomEqualizer:
 
 
 class RandomFormants:
-    """Makes another speaker of a voice: moves its formants by a factor drawn log-uniformly from 1/`most` to `most`.
+    """Makes another voice: moves the formants by a factor that is drawn log-uniformly from 1/`most` to `most`.
 
-    The pitch stays, as do the phases: the spectral envelope of every 32 ms (the low quefrencies of the cepstrum, as
-    in Oppenheim and Schafer) is stretched along the frequencies. Together with `RandomSpeed`, which moves both, pitch
-    and formants are independent. The level stays the same.
+    The spectral envelope of every 32 ms (the low quefrencies of the cepstrum, as in Oppenheim and Schafer) is
+    stretched along the frequency axis. Pitch, phases and level stay the same. `RandomSpeed` moves pitch and formants
+    together, so both augmentations together vary them independently.
 
     Args:
-        sampling_rate (`int`): in Hz.
+        sampling_rate (`int`): sampling rate in Hz.
         most (`float`): the largest factor, above 1.
     """
 
@@ -84,7 +84,7 @@ class RandomFormants:
         self.size = 4 * round(0.008 * sampling_rate)
         self.hop = self.size // 4
         self.window = hann(self.size, sym=False).astype(np.float32)
-        self.quefrencies = round(0.0015 * sampling_rate)  # shorter than the period of a high voice
+        self.quefrencies = round(0.0015 * sampling_rate)  # Shorter than the period of a high voice.
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         factor = np.exp(rng.uniform(-1, 1) * np.log(self.most))
@@ -102,7 +102,7 @@ class RandomFormants:
         return (voice * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
 
     def _spectrum(self, waveform: Waveform) -> np.ndarray:
-        """(…, T) → (…, frames, F), with three frames over every end, so that four cover each sample."""
+        """(…, T) → (…, frames, F). Three frames reach over each end, so that four frames cover each sample."""
         edge = self.size - self.hop
         edges = [(0, 0)] * (waveform.ndim - 1) + [(edge, edge + -waveform.shape[-1] % self.hop)]
         frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, edges), self.size, axis=-1)
@@ -117,7 +117,7 @@ class RandomFormants:
         return blocks.reshape(*blocks.shape[:-2], -1)[..., :length]
 
     def _log_envelope(self, power: Waveform) -> Waveform:
-        """Power (frames, F) → logarithm of the smooth amplitude, of the same shape."""
+        """Power (frames, F) → logarithm of the smoothed amplitude, (frames, F)."""
         floor = 1e-6 * power.max(axis=-1, keepdims=True) + 1e-12
         cepstrum = irfft(np.log(power + floor) / 2)
         cepstrum[:, self.quefrencies + 1 : -self.quefrencies] = 0
@@ -125,7 +125,7 @@ class RandomFormants:
 
 
 class RandomGain:
-    """Turns up or down by up to `max_gain_db`."""
+    """Changes the level by up to ±`max_gain_db`."""
 
     def __init__(self, max_gain_db: float):
         self.max_gain_db = max_gain_db
@@ -135,17 +135,17 @@ class RandomGain:
 
 
 class Reverberation:
-    """A room: the direct sound, then exponentially decaying noise, with a reverberation time from `low` to `high`.
+    """A room: the direct sound, followed by exponentially decaying noise.
 
-    A statistical response (Polack's model) instead of the image sources of a shoebox: it takes a hundredth of the
-    time, and what it lacks, the exact early reflections, is different in every room anyway. The direct sound stays
-    where it is and the level stays the same. Channels get responses of their own, with the same decay;
-    of several sounds (…, C, T) each gets the same.
+    The response is statistical (Polack's model). It lacks the exact early reflections that image sources give, but
+    those are different in every room, and it takes a hundredth of the time. The direct sound keeps its place, and the
+    level stays the same. Each channel gets its own response with the same decay. Several sounds (…, C, T) get the
+    same responses.
 
     Args:
-        sampling_rate (`int`): in Hz.
-        low, high (`float`): time in which the response falls by 60 dB, in seconds.
-        distance_db (`tuple`): range of the direct sound's energy over the reverberation's, in dB.
+        sampling_rate (`int`): sampling rate in Hz.
+        low, high (`float`): range of the reverberation time (the response falls by 60 dB), in seconds.
+        distance_db (`tuple`): range of the energy of the direct sound relative to the reverberation, in dB.
     """
 
     def __init__(self, sampling_rate: int, low: float = 0.1, high: float = 0.8, distance_db=(-3.0, 12.0)):
@@ -159,13 +159,13 @@ class Reverberation:
         return (wet * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
 
     def response(self, channels: tuple[int, ...], rng: np.random.Generator) -> Waveform:
-        """An impulse response (*channels, T) whose first sample is the direct sound."""
+        """Draws an impulse response (*channels, T). Its first sample is the direct sound."""
         decay_time = rng.uniform(self.low, self.high)
         direct_db = rng.uniform(*self.distance_db)
         time = np.arange(round(decay_time * self.sampling_rate) + 1) / self.sampling_rate
         tail = rng.standard_normal((*channels, len(time)), np.float32)
         tail *= 10 ** (-3 * time / decay_time)  # -60 dB at decay_time
-        tail[..., : max(1, round(0.002 * self.sampling_rate))] = 0  # the first reflection takes a detour
+        tail[..., : max(1, round(0.002 * self.sampling_rate))] = 0  # Reflections arrive after the direct sound.
         energy = np.square(tail).sum(axis=-1, keepdims=True)
         tail *= np.sqrt(10 ** (-direct_db / 10) / np.maximum(energy, 1e-12))
         tail[..., 0] = 1
@@ -173,7 +173,7 @@ class Reverberation:
 
 
 class BandLimit:
-    """A low-pass filter of random order, its cutoff log-uniform from `low` Hz to the highest frequency."""
+    """A low-pass filter of random order. Its cutoff is drawn log-uniformly from `low` Hz to the highest frequency."""
 
     def __init__(self, sampling_rate: int, low: float = 1500.0):
         self.sampling_rate, self.low = sampling_rate, low
@@ -186,7 +186,7 @@ class BandLimit:
 
 
 class Clipping:
-    """Cuts off what exceeds a ceiling, which lies up to `max_db` below the waveform's peak."""
+    """Clips the waveform at a level that is drawn up to `max_db` below its peak."""
 
     def __init__(self, max_db: float = 15.0):
         self.max_db = max_db
@@ -198,5 +198,5 @@ class Clipping:
 
 
 def remix(windows: Sequence[Waveform]) -> Waveform:
-    """Windows (K, C, T) of K clips → one whose source k is that of clip k."""
+    """Takes source k from window k: K windows (K, C, T) → one window (K, C, T)."""
     return np.stack([window[index] for index, window in enumerate(windows)])

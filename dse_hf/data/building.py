@@ -1,4 +1,4 @@
-"""Arguments → the datasets of a training run."""
+"""From the arguments to the datasets of a training run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,6 @@ from .clips import ClipCollection, ClipPool
 from .epochs import EpochDataset
 from .mixtures import SpeechNoiseMixtures
 from .parallel import ParallelCollection, ParallelWindows
-from .row_streams import Share
 from .specs import DatasetSpec, parse_specs
 from .streaming import StreamedMixtures, StreamedWindows
 
@@ -18,37 +17,46 @@ from .streaming import StreamedMixtures, StreamedWindows
 logger = logging.get_logger(__name__)
 
 VALIDATION_SEED = 1
+# What a dataset holds → the option that names it.
+DATASETS = {"dataset": "dataset", "speech": "speech_dataset", "noise": "noise_dataset"}
 
 
 def build_training_set(arguments: DataArguments, config, *, examples: int | None = None, seed: int = 0):
-    """The training examples: `{"input_values": (C, T), "labels": (K, C, T)}`, float32, labels that sum to the input.
+    """Builds the training set. An example is `{"input_values": (C, T), "labels": (K, C, T)}`, float32.
+
+    The labels sum to the input. Example i depends only on the seed, the epoch and i.
 
     Args:
-        arguments (`DataArguments`): datasets, shape, augmentation.
-        config: the model's; `sampling_rate`, `channels`, `sources` and `input_length_for` are used.
-        examples (`int`, *optional*): length of an epoch; by default the number of clips.
-        seed (`int`): of all that is drawn. Example i depends on it, on the epoch and on i only.
+        arguments (`DataArguments`): the datasets, their shape and the augmentation.
+        config: the model's config, of which `sampling_rate`, `channels`, `sources` and `input_length_for` are used.
+        examples (`int`, *optional*): number of examples in an epoch; by default, the number of clips.
+        seed (`int`): seed of all random draws.
 
     Returns:
-        `torch.utils.data.Dataset`, or with `arguments.streaming` a `torch.utils.data.IterableDataset`, both with
+        `torch.utils.data.Dataset`, or with `arguments.streaming` a `torch.utils.data.IterableDataset`. Both have
         `set_epoch` and `report_bad_clips`.
 
     Raises:
-        ValueError: the datasets do not go together, or have no such split or column; says which there are.
+        ValueError: the datasets do not go together, or one has no such split or column. The message names the
+            existing ones.
     """
     specs, split = training_specs(arguments), arguments.train_split
-    if arguments.streaming:
-        return _build_streamed(arguments, config, specs, split, examples, seed)
-    return _build(arguments, config, specs, split, examples, seed)
+    if not arguments.streaming:
+        return _build(arguments, config, specs, split, examples, seed)
+    common = (split, arguments, config, window_length(arguments, config), examples, seed)
+    if resolve_shape(arguments) == "mixtures":
+        check_mixture_sources(config.sources)
+        return StreamedMixtures(specs["speech"], specs["noise"], *common)
+    return StreamedWindows(specs["dataset"], *common)
 
 
 def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
-    """`arguments.validation_examples` windows of the validation split, always the same, without augmentation.
+    """Builds `arguments.validation_examples` windows of the validation split: always the same, not augmented.
 
-    Mixtures always have speech and noise, because an improvement is not defined without.
+    Mixtures always have speech and noise, because the improvement is not defined without one of them.
 
     Raises:
-        ValueError: as `build_training_set`.
+        ValueError: as in `build_training_set`.
     """
     fixed = replace(
         arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[], cleaned_column=None
@@ -58,33 +66,30 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
 
 
 def _build(
-    arguments: DataArguments,
-    config,
-    specs: dict[str, tuple[DatasetSpec, ...]],
-    split: str,
-    examples: int | None,
-    seed: int,
+    arguments: DataArguments, config, specs: dict[str, tuple], split: str, examples: int | None, seed: int
 ) -> EpochDataset:
-    length = window_length(arguments, config)
-    sources = tuple(config.sources)
+    length, audio = window_length(arguments, config), (config.sampling_rate, config.channels)
     if resolve_shape(arguments) == "mixtures":
-        check_mixture_sources(sources)
-
-        def pool(name: str, *of_speech) -> ClipPool:
-            options = (config.sampling_rate, arguments.audio_column, config.channels, arguments.strict, *of_speech)
-            return ClipPool([ClipCollection(spec, split, *options) for spec in specs[name]])
-
-        speech, noise = pool("speech", arguments.excluded_speakers, arguments.cleaned_column), pool("noise")
+        check_mixture_sources(config.sources)
+        only_speech = (arguments.excluded_speakers, arguments.cleaned_column)
+        speech = ClipPool(open_clips(specs["speech"], arguments, split, *audio, *only_speech))
+        noise = ClipPool(open_clips(specs["noise"], arguments, split, *audio))
         _check_speakers(arguments.excluded_speakers, speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
-    collections = [
-        ParallelCollection(spec, split, arguments, sources, config.sampling_rate, config.channels)
-        for spec in specs["dataset"]
-    ]
+    sources = tuple(config.sources)
+    collections = [ParallelCollection(spec, split, arguments, sources, *audio) for spec in specs["dataset"]]
     clips = sum(len(collection) for collection in collections)
     logger.info(f"{split}: {clips} clips")
     return ParallelWindows(collections, length, examples or clips, arguments, seed)
+
+
+def open_clips(
+    specs: Sequence[DatasetSpec], arguments: DataArguments, split: str, sampling_rate: int, channels: int, *options
+) -> list[ClipCollection]:
+    """Opens datasets of speech or of noise; `options` are the last arguments of `ClipCollection`."""
+    common = (split, sampling_rate, arguments.audio_column, channels, arguments.strict)
+    return [ClipCollection(spec, *common, *options) for spec in specs]
 
 
 def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
@@ -97,51 +102,33 @@ def _check_speakers(excluded: list[str], speech: list[ClipCollection]) -> None:
             raise ValueError(f"excluded_speakers={name!r}: no such speaker in {datasets}, {known}")
 
 
-def _build_streamed(arguments: DataArguments, config, specs, split: str, examples: int | None, seed: int):
-    length, share = window_length(arguments, config), Share()
-    if resolve_shape(arguments) == "mixtures":
-        check_mixture_sources(tuple(config.sources))
-        return StreamedMixtures(
-            specs["speech"], specs["noise"], split, arguments, config, length, examples, seed, share
-        )
-    return StreamedWindows(specs["dataset"], split, arguments, config, length, examples, seed, share)
-
-
 def window_length(arguments: DataArguments, config) -> int:
-    """Samples of an example: what the model needs for `window_seconds` of output."""
+    """Length of an example in samples: the input that the model needs for `window_seconds` of output."""
     return config.input_length_for(round(arguments.window_seconds * config.sampling_rate))
 
 
 def training_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
-    """The datasets that train, by what they hold: `dataset`, or `speech` and `noise`."""
-    return {
-        "dataset": parse_specs(arguments.dataset),
-        "speech": parse_specs(arguments.speech_dataset),
-        "noise": parse_specs(arguments.noise_dataset),
-    }
+    """The training datasets, by what they hold: `dataset` (pairs or stems), `speech` and `noise`."""
+    return {kind: parse_specs(getattr(arguments, option)) for kind, option in DATASETS.items()}
 
 
 def validation_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, ...]]:
-    """The datasets that validate: those named for it, or the training ones, of which another split is used."""
-    given = {
-        "dataset": parse_specs(arguments.validation_dataset),
-        "speech": parse_specs(arguments.validation_speech_dataset),
-        "noise": parse_specs(arguments.validation_noise_dataset),
+    """The validation datasets: the given ones, or the training datasets, of which another split is used."""
+    return {
+        kind: parse_specs(getattr(arguments, f"validation_{DATASETS[kind]}"))
+        # A split in the spec of a training dataset is the training split.
+        or tuple(replace(spec, split=None) for spec in specs)
+        for kind, specs in training_specs(arguments).items()
     }
-    # A split in a training dataset's spec is the training split.
-    default = {
-        name: tuple(replace(spec, split=None) for spec in specs) for name, specs in training_specs(arguments).items()
-    }
-    return {name: given[name] or default[name] for name in given}
 
 
 def resolve_shape(arguments: DataArguments) -> str:
-    """`"mixtures"` or `"recordings"` (pairs or stems).
+    """Returns `"mixtures"` or `"recordings"` (pairs or stems).
 
     Raises:
-        ValueError: datasets are missing, or given for both.
+        ValueError: datasets are missing, or there are datasets for both shapes.
     """
-    given = {name for name in ("speech_dataset", "noise_dataset", "dataset") if parse_specs(getattr(arguments, name))}
+    given = {DATASETS[kind] for kind, specs in training_specs(arguments).items() if specs}
     shape = arguments.shape
     if shape == "auto":
         if "dataset" in given and len(given) > 1:
@@ -158,6 +145,6 @@ def resolve_shape(arguments: DataArguments) -> str:
 
 
 def check_mixture_sources(sources: Sequence[str]) -> None:
-    """Raises ValueError where the model has other than two sources."""
+    """Raises ValueError if the model does not have two sources."""
     if len(sources) != 2:
         raise ValueError(f"speech and noise train two sources, not {', '.join(sources)}; give stems (dataset=…)")

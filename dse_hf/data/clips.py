@@ -1,18 +1,19 @@
 """Collections of single clips, speech or noise, from which stretches of any length are drawn."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import numpy as np
 
 from .augmentation import RandomSpeed, Waveform
-from .bad_clips import BadClips, DataError
+from .bad_clips import BadClips
+from .collection import RowCollection
 from .columns import check_column, find_audio_column
-from .decoding import BadClipError, EncodedClip, RecordingAndCleaned, clip_name, read_clip
-from .loading import load_split
-from .specs import DatasetSpec
+from .decoding import EncodedClip, RecordingAndCleaned, clip_name, read_clip
+from .specs import DatasetSpec, draw_by_weight
 
 
-def lay_out(
+def fill_stretch(
     clip: Waveform,
     following: Callable[[], Callable[[], Waveform]],
     length: int,
@@ -20,12 +21,18 @@ def lay_out(
     speed: RandomSpeed | None = None,
     max_gap: int = 0,
 ) -> Waveform:
-    """A random stretch (…, C, length) of a clip (…, C, T); where that is too short, other clips follow.
+    """Returns a random stretch of a clip. If the clip is too short, other clips follow it.
 
     Args:
-        following: draws the next clip, and gives a function that decodes it.
-        speed (`RandomSpeed`, *optional*): changes every clip.
-        max_gap (`int`): longest silence between clips, in samples.
+        clip (`np.ndarray`, (…, C, T)): the first clip.
+        following (`Callable`): draws the next clip and returns a function that decodes it.
+        length (`int`): length of the stretch, in samples.
+        rng (`np.random.Generator`): the source of randomness.
+        speed (`RandomSpeed`, *optional*): changes the speed of every clip.
+        max_gap (`int`): longest silence between two clips, in samples.
+
+    Returns:
+        `np.ndarray`, (…, C, length).
     """
     filled, position = np.zeros((*clip.shape[:-1], length), np.float32), 0
     while True:
@@ -42,24 +49,24 @@ def lay_out(
         clip = decode()
 
 
-class ClipCollection:
-    """Clips of a dataset's split, decoded when they are asked for.
+class ClipCollection(RowCollection):
+    """The clips of one split of a dataset, decoded on demand.
 
     Args:
         spec (`str` or `DatasetSpec`): Hub id, or a local folder (of audio files, with or without a `metadata.csv`).
         split (`str`): the split.
-        sampling_rate (`int`): every clip is resampled to it.
-        audio_column (`str`, *optional*): by default `audio`, or the only column that holds audio.
-        channels (`int`, *optional*, defaults to 1): of every clip: mixed down to mono, or repeated.
-        strict (`bool`, *optional*): a clip that cannot be used raises `DataError`.
-        excluded_speakers (`Collection[str]`, *optional*): whose clips are left out; names that are not among the
-            dataset's speakers do nothing.
-        cleaned_column (`str`, *optional*): column of the same recordings with less noise. Clips, and stretches of
-            them, are then (2, C, T) instead of (C, T): the recording and the cleaned one.
+        sampling_rate (`int`): sampling rate in Hz to which every clip is resampled.
+        audio_column (`str`, *optional*): by default the column `audio`, or the only column with audio.
+        channels (`int`, *optional*, defaults to 1): number of channels. Clips are mixed down to mono, or repeated.
+        strict (`bool`, *optional*): raise `DataError` for a clip that cannot be used, instead of skipping it.
+        excluded_speakers (`Collection[str]`, *optional*): speakers whose clips are left out. Names that are not among
+            the dataset's speakers have no effect.
+        cleaned_column (`str`, *optional*): column of the same recordings with less noise. Clips and stretches are then
+            (2, C, T) instead of (C, T): the recording and the cleaned recording.
 
     Raises:
-        ValueError: no such dataset, split or column, or an empty split; names those there are. Or every clip is of an
-            excluded speaker.
+        ValueError: there is no such dataset, split or column (the message names the existing ones), the split is
+            empty, or every clip is of an excluded speaker.
     """
 
     def __init__(
@@ -73,76 +80,35 @@ class ClipCollection:
         excluded_speakers: Collection[str] = (),
         cleaned_column: str | None = None,
     ):
-        self.spec = DatasetSpec.parse(spec)
-        self.dataset = load_split(self.spec, split)
+        super().__init__(spec, split)
         self.audio_column = find_audio_column(self.dataset, audio_column, str(self.spec))
         if cleaned_column is not None:
             check_column("cleaned_column", cleaned_column, self.dataset.column_names, str(self.spec))
         self.cleaned_column = cleaned_column
-        if len(self.dataset) == 0:
-            raise ValueError(f"split {self.spec.split or split!r} of {self.spec} is empty: name another one")
         self.sampling_rate, self.channels = sampling_rate, channels
         speakers = [str(name) for name in self.dataset["speaker"]] if "speaker" in self.dataset.column_names else []
-        self.speakers = set(speakers)  # those that are left out, too
+        self.speakers = set(speakers)  # including the excluded ones
         if self.speakers & set(excluded_speakers):
             kept = [index for index, speaker in enumerate(speakers) if speaker not in excluded_speakers]
             if not kept:
                 raise ValueError(f"excluded_speakers leave nothing of {self.spec}: keep one of {len(self.speakers)}")
             self.dataset = self.dataset.select(kept)
         self.bad_clips = BadClips(str(self.spec), len(self.dataset), strict)
-        # Clips that may follow each other: of one speaker, or of one kind of noise.
+        # Only clips of the same group follow each other: the same speaker, or the same kind of noise.
         column = next((name for name in ("speaker", "kind") if name in self.dataset.column_names), None)
         self.group_of = list(self.dataset[column]) if column else list(range(len(self.dataset)))
         self.groups: dict = {}
         for index, group in enumerate(self.group_of):
             self.groups.setdefault(group, []).append(index)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> Waveform:
-        """A whole clip, (C, T).
-
-        Raises:
-            BadClipError: it cannot be used.
-        """
         return self._read(index)
 
     def name(self, index: int) -> str:
         return clip_name(self.dataset[int(index)][self.audio_column], f"row {index}")
 
-    def attributes(self, index: int) -> dict:
-        """The other columns of a clip's row that hold a word or a number."""
-        row = self.dataset[int(index)]
-        return {name: value for name, value in row.items() if isinstance(value, (str, int, float))}
-
-    def usable(self, position: int, candidates: Sequence[int] | None = None, stretch: tuple | None = None) -> tuple:
-        """The clip at `candidates[position]`, or where that cannot be used, the next of them that can.
-
-        Args:
-            position (`int`): among the candidates.
-            candidates (`Sequence[int]`, *optional*): indices of clips, by default all.
-            stretch (`tuple`, *optional*): see `read_clip`.
-
-        Returns:
-            `tuple`: index and samples (C, T).
-
-        Raises:
-            DataError: none of them can be used; or, with `strict`, one of them cannot.
-        """
-        candidates = range(len(self)) if candidates is None else candidates
-        for offset in range(len(candidates)):
-            found = candidates[(position + offset) % len(candidates)]
-            if found in self.bad_clips:
-                continue
-            try:
-                return found, self._read(found, stretch)
-            except BadClipError as error:
-                self.bad_clips.add(error, self.name(found), found)
-        raise DataError(f"dataset {self.spec}: none of its {len(candidates)} clips can be used")
-
     def fill(self, length: int, rng: np.random.Generator, **options) -> Waveform:
-        """The stretch that `draw` gives."""
+        """Returns the stretch that `draw` returns, without its group."""
         return self.draw(length, rng, **options)[1]
 
     def draw(
@@ -153,36 +119,38 @@ class ClipCollection:
         max_gap: float = 0.0,
         balance: float = 0.0,
     ) -> tuple:
-        """A random stretch of a random clip; where it is too short, clips of the same group follow.
+        """Draws a random stretch of a random clip. If the clip is too short, clips of the same group follow it.
 
         Args:
-            length (`int`): in samples.
-            speed, max_gap: see `lay_out`; here `max_gap` is in seconds.
-            balance (`float`): with 1 groups are equally likely, with 0 clips are; in between, a group of n clips is
-                drawn in proportion to n to the power of 1 - `balance`.
+            length (`int`): length of the stretch, in samples.
+            rng (`np.random.Generator`): the source of randomness.
+            speed (`RandomSpeed`, *optional*): changes the speed of every clip.
+            max_gap (`float`): longest silence between two clips, in seconds.
+            balance (`float`): how evenly groups are drawn. With 1 all groups are equally likely, with 0 all clips are.
+                In between, a group of n clips is drawn in proportion to n to the power of 1 - `balance`.
 
         Returns:
-            `tuple`: the group's name (speaker or kind; the clip's number where the dataset has no such column), and
-            samples (C, length).
+            `tuple`: the name of the group (the speaker or the kind of noise; the number of the clip if the dataset has
+            neither column), and the samples (C, length).
         """
-        stretch = (2 * length, rng)
+        read = partial(self._read, stretch=(2 * length, rng))
         if balance > 0:
             groups = list(self.groups.values())
             sizes = np.array([len(group) for group in groups], float) ** (1 - balance)
-            shares = None if balance == 1 else sizes / sizes.sum()  # equal shares draw otherwise than none
+            shares = None if balance == 1 else sizes / sizes.sum()  # NumPy draws other numbers if shares are given
             group = groups[int(rng.choice(len(groups), p=shares))]
-            index, clip = self.usable(group[int(rng.integers(len(group)))], stretch=stretch)
+            position = group[int(rng.integers(len(group)))]
         else:
-            index, clip = self.usable(int(rng.integers(len(self))), stretch=stretch)
-        name = self.group_of[index]
-        group = self.groups[name]
+            position = int(rng.integers(len(self)))
+        index, clip = self.read_or_next(position, read=read)
+        group = self.groups[self.group_of[index]]
 
         def following() -> Callable[[], Waveform]:
             choice = int(rng.integers(len(group)))
-            return lambda: self.usable(choice, group, stretch)[1]
+            return lambda: self.read_or_next(choice, group, read)[1]
 
         gap = round(max_gap * self.sampling_rate)
-        return name, lay_out(clip, following, length, rng, speed, gap)
+        return self.group_of[index], fill_stretch(clip, following, length, rng, speed, gap)
 
     def _read(self, index: int, stretch: tuple | None = None) -> Waveform:
         row = self.dataset[int(index)]
@@ -195,19 +163,16 @@ class ClipCollection:
 
 
 class ClipPool:
-    """Several collections, one of which is drawn by weight for every stretch."""
+    """Several collections of clips. Each stretch comes from one of them, drawn by weight."""
 
     def __init__(self, collections: Sequence[ClipCollection]):
         self.collections = list(collections)
-        weights = np.array([collection.spec.weight for collection in collections])
-        self.shares = weights / weights.sum()
         self.sampling_rate, self.channels = collections[0].sampling_rate, collections[0].channels
 
     def __len__(self) -> int:
         return sum(len(collection) for collection in self.collections)
 
     def fill(self, length: int, rng: np.random.Generator, **options) -> Waveform:
-        """As `ClipCollection.fill`."""
-        # A single collection takes no draw.
-        choice = int(rng.choice(len(self.shares), p=self.shares)) if len(self.shares) > 1 else 0
+        """Returns a stretch of one of the collections, as `ClipCollection.fill` does."""
+        choice = draw_by_weight(self.collections, rng) if len(self.collections) > 1 else 0
         return self.collections[choice].fill(length, rng, **options)

@@ -1,4 +1,4 @@
-"""Which column holds what: named by the arguments, or found where there is only one choice."""
+"""Which column holds which sound: named by the arguments, or found if there is only one choice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from .loading import audio_columns
 
 @dataclass(frozen=True)
 class Layout:
-    """How the sources come from the columns of parallel recordings.
+    """How the sources are made of the columns of parallel recordings.
 
     Attributes:
         mixture (`str` or `None`): column of the mixture.
-        sources (`tuple`): for every source the columns that sum to it; none: the mixture less the other sources.
+        sources (`tuple`): for each source, the columns that sum to it. A source without columns is the mixture less
+            the other sources.
     """
 
     mixture: str | None
@@ -21,26 +22,26 @@ class Layout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that are read."""
+        """All columns that are needed."""
         used = [column for columns in self.sources for column in columns]
         needs_mixture = any(not columns for columns in self.sources)
         return (self.mixture, *used) if needs_mixture else tuple(used)
 
     @property
     def is_pair(self) -> bool:
-        """A noisy and a clean recording."""
+        """Whether a row is a noisy and a clean recording."""
         return len(self.sources) == 2 and len(self.sources[0]) == 1 and not self.sources[1]
 
 
 def known_columns(arguments: DataArguments, sources: Sequence[str]) -> set[str]:
-    """Columns that a dataset of pairs or stems may have."""
+    """The columns that a dataset of pairs or stems may have."""
     named = {arguments.noisy_column, arguments.clean_column, arguments.mixture_column} - {None}
     given = {column for columns in _given_sources(arguments.source_columns, sources).values() for column in columns}
     return {"noisy", "clean", "mixture", *sources, *named, *given}
 
 
 def column_names(dataset, name: str) -> list[str]:
-    """Names of a dataset's columns; of a stream without a description, those of its first row."""
+    """The names of a dataset's columns. If a stream does not know them, its first row is read."""
     if dataset.column_names:
         return list(dataset.column_names)
     first = next(iter(dataset), None)
@@ -50,10 +51,10 @@ def column_names(dataset, name: str) -> list[str]:
 
 
 def find_audio_column(dataset, wanted: str | None, name: str) -> str:
-    """The column of clips: `wanted`, or `audio`, or the only one that holds audio.
+    """Finds the column of the clips: `wanted`, or `audio`, or the only column with audio.
 
     Raises:
-        ValueError: there is none, or there are several; lists the columns.
+        ValueError: there is no such column, or there are several. The message lists the columns.
     """
     columns = column_names(dataset, name)
     if wanted is not None:
@@ -68,10 +69,10 @@ def find_audio_column(dataset, wanted: str | None, name: str) -> str:
 
 
 def find_layout(dataset, arguments: DataArguments, sources: Sequence[str], name: str) -> Layout:
-    """The layout of a dataset of pairs or stems.
+    """Finds the layout of a dataset of pairs or stems.
 
     Raises:
-        ValueError: a column is missing, or it is not clear which it is; lists the columns.
+        ValueError: a column is missing, or several columns may be meant. The message lists the columns.
     """
     columns = column_names(dataset, name)
     shape = arguments.shape
@@ -94,7 +95,7 @@ def _pair_layout(dataset, columns: list[str], arguments: DataArguments, sources:
             check_column(option, column, columns, name)
         elif option.removesuffix("_column") in columns:
             chosen[option] = option.removesuffix("_column")
-    # One is known: the other is the only other column with audio.
+    # If one column is known, the other may be the only other column with audio.
     for option, other in (("noisy_column", "clean_column"), ("clean_column", "noisy_column")):
         rest = [column for column in audio_columns(dataset) if column != chosen[other]]
         if chosen[option] is None and chosen[other] is not None and len(rest) == 1:
@@ -145,6 +146,6 @@ def _given_sources(options: Sequence[str], sources: Sequence[str]) -> dict[str, 
 
 
 def check_column(option: str, column: str, columns: Sequence[str], name: str) -> None:
-    """Raises ValueError, with the columns there are, where a dataset has none that an option names."""
+    """Raises ValueError if a dataset lacks the column that an option names. The message lists the columns."""
     if column not in columns:
         raise ValueError(f"{option}={column!r}: {name} has the columns {', '.join(columns)}")

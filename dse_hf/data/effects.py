@@ -1,4 +1,4 @@
-"""The augmentations that every shape of data shares, applied to shares of the examples."""
+"""The augmentations for every shape of data, each applied to a share of the examples."""
 
 import numpy as np
 
@@ -7,44 +7,41 @@ from .augmentation import BandLimit, Clipping, Reverberation, Waveform
 
 
 class Effects:
-    """Reverberation and clipping of the foreground, band limit of all sources. Each draws only where it is on.
+    """Reverberation and clipping of the foreground, and a band limit for all sources.
 
-    The reverberant, clipped foreground is what the model learns to give back: it separates sources and does not
-    repair them, so that the background stays free of the foreground and the SNR stays exact.
+    An effect that is off draws no random numbers. The reverberant, clipped foreground is also the label: the model
+    separates sources and does not repair them. So no foreground gets into the background, and the SNR stays exact.
     """
 
     def __init__(self, sampling_rate: int, arguments: DataArguments):
-        on = arguments.augment
-        self._foreground = [
-            (share, effect)
-            for share, effect in (
-                (
-                    arguments.reverberation_share,
-                    Reverberation(sampling_rate, arguments.reverberation_low, arguments.reverberation_high),
-                ),
-                (arguments.clipping_share, Clipping()),
-            )
-            if on and share > 0
-        ]
-        self._band_limit_share = arguments.band_limit_share if on else 0.0
+        low, high = arguments.reverberation_low, arguments.reverberation_high
+        effects = (
+            (arguments.reverberation_share, Reverberation(sampling_rate, low, high)),
+            (arguments.clipping_share, Clipping()),
+        )
+        self._foreground = [(share, effect) for share, effect in effects if arguments.augment and share > 0]
+        self._band_limit_share = arguments.band_limit_share if arguments.augment else 0.0
         self._band_limit = BandLimit(sampling_rate)
 
     def foreground(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """(C, T) → (C, T)."""
+        """Changes the foreground, (C, T) → (C, T)."""
         for share, effect in self._foreground:
             if rng.uniform() < share:
                 waveform = effect(waveform, rng)
         return waveform
 
     def sources(self, waveforms: Waveform, rng: np.random.Generator) -> Waveform:
-        """(K, C, T) → (K, C, T), all through the same filter."""
+        """Changes all sources by the same filter, (K, C, T) → (K, C, T)."""
         if self._band_limit_share > 0 and rng.uniform() < self._band_limit_share:
             return self._band_limit(waveforms, rng)
         return waveforms
 
 
-def example(sources: Waveform, gain: float = 1.0) -> dict[str, Waveform]:
-    """Sources (K, C, T) → an example whose labels sum to its input, turned down together where they would clip."""
+def as_example(sources: Waveform, gain: float = 1.0) -> dict[str, Waveform]:
+    """Makes an example of sources (K, C, T). Its labels sum to its input.
+
+    All are multiplied by `gain`, or by less if a source or the mixture would clip.
+    """
     sources = sources.astype(np.float32)
     mixture = sources.sum(axis=0)
     gain = np.float32(min(gain, 0.99 / max(np.abs(mixture).max(), np.abs(sources).max(), 1e-8)))

@@ -1,4 +1,4 @@
-"""Training sets whose examples depend on seed, epoch and index only."""
+"""Training sets whose examples depend only on the seed, the epoch and the index."""
 
 from collections.abc import Sequence
 
@@ -9,41 +9,51 @@ from .augmentation import Waveform
 from .bad_clips import report_bad_clips
 
 
-class EpochDataset(torch.utils.data.Dataset):
-    """A map-style set. A subclass makes example `index` from a generator in `example`.
+class SharedEpoch:
+    """The number of the epoch, in memory that loader workers share: persistent workers see a new epoch, too."""
 
-    Args:
-        size (`int`): number of examples.
-        seed (`int`): of all that is drawn.
-        collections: the clips behind it, with a record `bad_clips` each.
-    """
-
-    def __init__(self, size: int, seed: int, collections: Sequence):
-        self.size, self.seed, self.collections = size, seed, list(collections)
-        # Shared, so that workers that live on see a new epoch.
+    def __init__(self):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def __len__(self) -> int:
-        return self.size
 
     @property
     def epoch(self) -> int:
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Other examples from now on; accelerate's loader calls it. Reports what the last epoch had to skip."""
+        """Makes other examples from now on. The loader of accelerate calls it."""
         self._epoch.fill_(epoch)
+
+
+class EpochDataset(SharedEpoch, torch.utils.data.Dataset):
+    """A training set with an index. A subclass makes example `index` in `example`.
+
+    Args:
+        size (`int`): number of examples.
+        seed (`int`): seed of all random draws.
+        collections (`Sequence[RowCollection]`): the clips that the examples are made of.
+    """
+
+    def __init__(self, size: int, seed: int, collections: Sequence):
+        super().__init__()
+        self.size, self.seed, self.collections = size, seed, list(collections)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes other examples from now on, and reports the clips that the last epoch skipped."""
+        super().set_epoch(epoch)
         if epoch > 0:
             self.report_bad_clips()
 
     def report_bad_clips(self) -> int:
-        """Warns of clips that were skipped and not yet reported; returns how many were skipped so far."""
+        """Warns of skipped clips that were not reported yet. Returns the number of all skipped clips so far."""
         return report_bad_clips(self.collections)
 
     def __getitem__(self, index: int) -> dict[str, Waveform]:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        # Words of 0 at the end change nothing: epoch 0 has the examples of the seed and the index alone.
+        # Zeros at the end of a NumPy seed change nothing: epoch 0 depends on the seed and the index alone.
         return self.example(int(index), np.random.default_rng((self.seed, int(index), self.epoch)))
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Waveform]:

@@ -1,4 +1,4 @@
-"""Whole clips for evaluation: always the same, in the same order."""
+"""Whole clips for evaluation: always the same clips in the same order."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,9 @@ import numpy as np
 from .arguments import DataArguments
 from .augmentation import Waveform, gain_for_snr
 from .bad_clips import DataError, report_bad_clips
+from .building import open_clips, resolve_shape, validation_specs
 from .clips import ClipCollection
-from .decoding import BadClipError
+from .collection import RowCollection
 from .parallel import ParallelCollection
 
 
@@ -20,13 +21,13 @@ SNRS = (0.0, 5.0, 10.0, 15.0)
 
 @dataclass
 class Clip:
-    """A mixture and what it is made of.
+    """A mixture and its sources.
 
     Attributes:
-        name (`str`): of the file, or the row.
-        mixture (`np.ndarray` (C, T)): the input.
-        references (`np.ndarray` (K, C, T)): the sources, which sum to it.
-        attributes (`dict`): what is known of it: `snr` in dB, `kind` of noise, `speaker`, other columns.
+        name (`str`): name of the file or of the row.
+        mixture (`np.ndarray`, (C, T)): the input.
+        references (`np.ndarray`, (K, C, T)): the sources, which sum to the mixture.
+        attributes (`dict`): what is known of the clip: `snr` in dB, `kind` of noise, `speaker`, and other columns.
     """
 
     name: str
@@ -45,32 +46,27 @@ def evaluation_clips(
     limit: int | None = None,
     snrs: Sequence[float] | None = None,
 ) -> Iterator[Clip]:
-    """Whole clips of a split, the same ones every time.
+    """Gives the whole clips of a split, the same ones every time.
 
-    Pairs and stems come as they are. Clean speech is mixed with noise, which goes on for as long as the speech:
-    every clip of speech at every SNR. The first ones already have all SNRs, so that `limit` keeps the variety.
+    Pairs and stems are given as they are. Clean speech is mixed with noise of the same length: every clip of speech
+    at every SNR. The first clips already have all SNRs, so that `limit` keeps the variety.
 
     Args:
-        arguments (`DataArguments`): the datasets; of `validation_*` and the others, the former.
+        arguments (`DataArguments`): the datasets. Those of `validation_*`, if given, replace the others.
         split (`str`): for example `arguments.validation_split`.
-        sampling_rate, channels (`int`): of the clips.
+        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the clips.
         sources (`Sequence[str]`): names of the K sources.
-        limit (`int`, *optional*): most clips.
-        snrs (`Sequence[float]`, *optional*, defaults to 0, 5, 10 and 15): in dB, for speech and noise.
+        limit (`int`, *optional*): largest number of clips.
+        snrs (`Sequence[float]`, *optional*, defaults to 0, 5, 10 and 15): SNRs of speech to noise, in dB.
 
     Raises:
-        ValueError: the datasets cannot be used, or `snrs` were given for pairs or stems.
+        ValueError: the datasets cannot be used, or `snrs` are given for pairs or stems.
     """
-    from .building import resolve_shape, validation_specs
-
     specs = validation_specs(arguments)
+    collections: list
     if resolve_shape(arguments) == "mixtures":
         speech, noise = (
-            [
-                ClipCollection(spec, split, sampling_rate, arguments.audio_column, channels, arguments.strict)
-                for spec in specs[name]
-            ]
-            for name in ("speech", "noise")
+            open_clips(specs[name], arguments, split, sampling_rate, channels) for name in ("speech", "noise")
         )
         clips = _mixtures(speech, noise, SNRS if snrs is None else snrs)
         collections = [*speech, *noise]
@@ -84,7 +80,7 @@ def evaluation_clips(
     return _limited(clips, collections, limit)
 
 
-def _limited(clips: Iterator[Clip], collections: Sequence, limit: int | None) -> Iterator[Clip]:
+def _limited(clips: Iterator[Clip], collections: Sequence[RowCollection], limit: int | None) -> Iterator[Clip]:
     given = 0
     for clip in clips:
         if limit is not None and given >= limit:
@@ -99,14 +95,10 @@ def _limited(clips: Iterator[Clip], collections: Sequence, limit: int | None) ->
 def _recordings(collections: Sequence[ParallelCollection]) -> Iterator[Clip]:
     for collection in collections:
         for index in range(len(collection)):
-            try:
-                references = collection[index]
-            except BadClipError as error:
-                collection.bad_clips.add(error, collection.name(index), index)
-                continue
-            row = collection.dataset[index]
-            attributes = {name: value for name, value in row.items() if isinstance(value, (str, int, float))}
-            yield Clip(_title(collection, index), references.sum(axis=0), references, attributes)
+            references = collection.read_or_none(index)
+            if references is not None:
+                name = _title(collection, index)
+                yield Clip(name, references.sum(axis=0), references, collection.attributes(index))
 
 
 def _mixtures(
@@ -116,10 +108,8 @@ def _mixtures(
     for turn in range(len(snrs)):
         for number, (collection, index) in enumerate(places):
             snr = float(snrs[(number + turn) % len(snrs)])
-            try:
-                foreground = collection[index]
-            except BadClipError as error:
-                collection.bad_clips.add(error, collection.name(index), index)
+            foreground = collection.read_or_none(index)
+            if foreground is None:
                 continue
             rng = np.random.default_rng((number, turn))
             noises = noise[int(rng.integers(len(noise)))]
@@ -127,7 +117,7 @@ def _mixtures(
             background = background * np.float32(gain_for_snr(foreground, background, snr))
             references = np.stack([foreground, background])
             mixture = references.sum(axis=0)
-            # What would clip is turned down together.
+            # Mixture and sources are turned down together if the mixture would clip.
             gain = np.float32(min(1.0, 0.99 / np.abs(mixture).max()))
             attributes = {**collection.attributes(index), "snr": snr}
             if isinstance(kind, str):
@@ -135,8 +125,8 @@ def _mixtures(
             yield Clip(_title(collection, index), mixture * gain, references * gain, attributes)
 
 
-def _title(collection, index: int) -> str:
-    """Name of a clip for results, which others may read: of a file, its place in the dataset's folder."""
+def _title(collection: RowCollection, index: int) -> str:
+    """The name of a clip in results, which may be published: for a file, its place in the dataset's folder."""
     name = collection.name(index)
     with contextlib.suppress(ValueError):
         return Path(name).relative_to(collection.spec.name).as_posix()

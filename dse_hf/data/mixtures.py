@@ -1,29 +1,22 @@
-"""Clean speech and noise → mixtures, made on the fly."""
+"""Mixtures of clean speech and noise, made during training."""
 
 import numpy as np
 
 from .arguments import DataArguments
-from .augmentation import (
-    RandomEqualizer,
-    RandomFormants,
-    RandomSpeed,
-    Waveform,
-    gain_for_snr,
-    rms,
-)
+from .augmentation import RandomEqualizer, RandomFormants, RandomSpeed, Waveform, gain_for_snr, rms
 from .clips import ClipCollection, ClipPool
-from .effects import Effects, example
+from .effects import Effects, as_example
 from .epochs import EpochDataset
 from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
 
 
 class Mixer:
-    """Mixes speech with noise: level, SNR and augmentations are drawn from the arguments' ranges.
+    """Mixes speech with noise. Level, SNR and augmentation are drawn from the ranges of the arguments.
 
     Args:
-        sampling_rate (`int`): in Hz.
-        length (`int`): samples T of an example.
-        arguments (`DataArguments`): ranges of SNR and level, shares, augmentation.
+        sampling_rate (`int`): sampling rate in Hz.
+        length (`int`): length T of an example, in samples.
+        arguments (`DataArguments`): ranges of SNR and level, shares and augmentation.
     """
 
     def __init__(self, sampling_rate: int, length: int, arguments: DataArguments):
@@ -41,16 +34,17 @@ class Mixer:
         self.effects = Effects(sampling_rate, arguments)
 
     def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
-        """An example with `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise.
+        """Makes an example with `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise.
+
+        If the speech has a cleaned version, this version is the foreground. The noise that was removed from it belongs
+        to the background, but does not count for the SNR.
 
         Args:
-            speech, noise: collections of clips, with `fill` as `ClipCollection` has it.
-
-        Where there is a cleaned version of the speech, that is the foreground, and the noise that it lacks belongs to
-        the background, beside the noise that the SNR is of.
+            speech, noise: collections of clips with a method `fill`, as in `ClipCollection`.
+            rng (`np.random.Generator`): the source of randomness.
         """
         arguments = self.arguments
-        balance = arguments.speaker_balance if arguments.augment else 0.0
+        balance = arguments.speaker_balancing if arguments.augment else 0.0
         voice = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
         if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
@@ -72,10 +66,10 @@ class Mixer:
         sources = polarity * np.stack([foreground, background]).astype(np.float32)
         sources[1] += polarity[0] * own_noise
         level = 10 ** (rng.uniform(arguments.level_low, arguments.level_high) / 20)
-        return example(sources, level / max(rms(sources.sum(axis=0)), 1e-8))
+        return as_example(sources, level / max(rms(sources.sum(axis=0)), 1e-8))
 
     def _noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
-        """One or two noises."""
+        """Draws one noise or two."""
         background = self._one_noise(speech, noise, rng)
         if self.arguments.augment and rng.uniform() < self.arguments.second_noise_share:
             second = self._one_noise(speech, noise, rng)
@@ -83,7 +77,7 @@ class Mixer:
         return background
 
     def _one_noise(self, speech, noise, rng: np.random.Generator) -> Waveform:
-        """Synthetic, babble or a crowd of other speakers, or recorded."""
+        """Draws a noise that is synthetic, babble, a crowd, or recorded."""
         arguments = self.arguments
         draw = rng.uniform() if arguments.augment else float("inf")
         if draw < arguments.synthetic_noise_share:
@@ -101,26 +95,26 @@ class Mixer:
         return background if self.noise_equalizer is None else self.noise_equalizer(background, rng)
 
     def _other_voice(self, speech, rng: np.random.Generator) -> Waveform:
-        """As it was recorded, (C, T)."""
+        """Draws speech as it was recorded, (C, T)."""
         return _versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
 
 
 def _versions(speech: Waveform) -> Waveform:
-    """(C, T), or (2, C, T), a recording and the cleaned one → (2, C, T)."""
+    """Returns the recording and the cleaned recording, (2, C, T), which are the same for speech of (C, T)."""
     return speech if speech.ndim == 3 else np.stack([speech, speech])
 
 
 class SpeechNoiseMixtures(EpochDataset):
-    """Mixtures of one speaker with noise: example i depends on the seed, the epoch and i only, whatever the workers.
+    """Mixtures of one speaker with noise. Example i depends only on the seed, the epoch and i, whatever the workers.
 
     An example has `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise, which sum to it.
 
     Args:
-        speech, noise (`ClipCollection` or `ClipPool`): of the same sampling rate and channels.
-        length (`int`): samples T of an example.
+        speech, noise (`ClipCollection` or `ClipPool`): clips of the same sampling rate and number of channels.
+        length (`int`): length T of an example, in samples.
         size (`int`): number of examples.
-        arguments (`DataArguments`): ranges of SNR and level, shares, augmentation.
-        seed (`int`): of all that is drawn.
+        arguments (`DataArguments`): ranges of SNR and level, shares and augmentation.
+        seed (`int`): seed of all random draws.
     """
 
     def __init__(
@@ -132,13 +126,10 @@ class SpeechNoiseMixtures(EpochDataset):
         arguments: DataArguments,
         seed: int = 0,
     ):
-        super().__init__(size, seed, (*collections_of(speech), *collections_of(noise)))
+        pools = [clips if isinstance(clips, ClipPool) else ClipPool([clips]) for clips in (speech, noise)]
+        super().__init__(size, seed, [collection for pool in pools for collection in pool.collections])
         self.speech, self.noise = speech, noise
         self.mixer = Mixer(speech.sampling_rate, length, arguments)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Waveform]:
         return self.mixer(self.speech, self.noise, rng)
-
-
-def collections_of(clips: ClipCollection | ClipPool) -> list[ClipCollection]:
-    return clips.collections if isinstance(clips, ClipPool) else [clips]

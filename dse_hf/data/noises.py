@@ -1,35 +1,48 @@
-"""Noises that are made while training: synthesised, of many voices, and recorded ones turned into others."""
+"""Noises that are made during training: synthetic noises, noises of many voices, and variations of recorded noises."""
 
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .augmentation import Reverberation, Waveform, rms
 
 
-class ColouredNoise:
-    """Noise with a power spectrum of 1/f^β, β from 0 (white) to 2 (brown), its level slowly modulated."""
+def at_unit_level(noise: NDArray) -> NDArray:
+    """Scales a noise to an RMS of 1; silence stays silence."""
+    return noise / max(rms(noise), 1e-12)
+
+
+class SyntheticNoise:
+    """A noise of unit level. A subclass makes a noise (length,) of any level in `make`."""
 
     def __init__(self, sampling_rate: int):
         self.sampling_rate = sampling_rate
 
     def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
+        return at_unit_level(self.make(length, rng)).astype(np.float32)
+
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+
+class ColouredNoise(SyntheticNoise):
+    """Noise with a power spectrum of 1/f^β, β from 0 (white) to 2 (brown), and a slowly modulated level."""
+
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
         spectrum = np.fft.rfft(rng.standard_normal(length))
         frequencies = np.maximum(np.fft.rfftfreq(length, 1 / self.sampling_rate), 20.0)
         noise = np.fft.irfft(spectrum * frequencies ** (-rng.uniform(0, 2) / 2), length)
         depth, rate = rng.uniform(0, 0.9), rng.uniform(0.2, 8)
         time = np.arange(length) / self.sampling_rate
         noise *= 1 + depth * np.sin(2 * np.pi * (rate * time + rng.uniform()))
-        return (noise / max(rms(noise), 1e-12)).astype(np.float32)
+        return noise
 
 
-class MainsHum:
-    """50 or 60 Hz with up to 20 harmonics of falling level and random phase."""
+class MainsHum(SyntheticNoise):
+    """A hum of 50 or 60 Hz with up to 20 harmonics of falling level and random phase."""
 
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
         time = np.arange(length) / self.sampling_rate
         frequency = rng.choice([50.0, 60.0]) * rng.uniform(0.995, 1.005)
         hum = np.zeros(length)
@@ -37,20 +50,16 @@ class MainsHum:
             if harmonic * frequency < self.sampling_rate / 2:
                 level = rng.uniform(0.1, 1) / harmonic
                 hum += level * np.sin(2 * np.pi * (harmonic * frequency * time + rng.uniform()))
-        return (hum / max(rms(hum), 1e-12)).astype(np.float32)
+        return hum
 
 
-class Tones:
-    """Engines, sirens, whistles and alarms: up to three harmonic tones whose pitch and level wander, or that beep."""
+class Tones(SyntheticNoise):
+    """Sounds like engines and alarms: up to three harmonic tones that beep, or whose pitch and level wander."""
 
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return np.sum([self._tone(length, rng) for _ in range(rng.integers(1, 4))], axis=0)
 
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
-        tones = np.sum([self._tone(length, rng) for _ in range(rng.integers(1, 4))], axis=0)
-        return (tones / max(rms(tones), 1e-12)).astype(np.float32)
-
-    def _tone(self, length: int, rng: np.random.Generator) -> Waveform:
+    def _tone(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
         nyquist = self.sampling_rate / 2
         base = np.exp(rng.uniform(np.log(30), np.log(0.4 * nyquist)))
         octaves = rng.choice([0.01, 0.1, 1.0]) * _wander(length, self.sampling_rate, rng, -1, 1)
@@ -66,16 +75,13 @@ class Tones:
             rate = rng.uniform(0.5, 8)
             time = np.arange(length) / self.sampling_rate
             tone *= np.clip(50 * (np.sin(2 * np.pi * (rate * time + rng.uniform())) + rng.uniform(-0.7, 0.7)), 0, 1)
-        return tone / max(rms(tone), 1e-12)
+        return at_unit_level(tone)
 
 
-class Bursts:
-    """Wind, splashes, brakes, applause: noises of random spectra that swell and fade, from 0.02 to 1 s each."""
+class Bursts(SyntheticNoise):
+    """Sounds like wind, splashes and applause: noises of random spectra that swell and fade in 0.02 to 1 s."""
 
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
         noise = np.zeros(length)
         for _ in range(rng.integers(1, 4)):  # kinds of sound
             envelope = np.zeros(length)
@@ -87,11 +93,11 @@ class Bursts:
                 shape = np.minimum(time / attack, np.exp(np.minimum(0, (attack - time) / decay)))
                 envelope[start : start + len(time)] += 10 ** (rng.uniform(-20, 0) / 20) * shape
             burst = self._noise(length, rng) * envelope
-            noise += burst / max(rms(burst), 1e-12) * 10 ** (rng.uniform(-10, 0) / 20)
-        return (noise / max(rms(noise), 1e-12)).astype(np.float32)
+            noise += at_unit_level(burst) * 10 ** (rng.uniform(-10, 0) / 20)
+        return noise
 
-    def _noise(self, length: int, rng: np.random.Generator) -> Waveform:
-        """Steady 1/f^β noise, β from 0 to 2, whose level moves by up to 40 dB between random frequencies."""
+    def _noise(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Steady 1/f^β noise, β from 0 to 2, whose spectrum varies by up to 40 dB between random frequencies."""
         spectrum = np.fft.rfft(rng.standard_normal(length))
         knots = np.sort(rng.uniform(np.log(50), np.log(self.sampling_rate / 2), rng.integers(2, 9)))
         levels = rng.uniform(-40, 0, len(knots)) * np.log(10) / 20
@@ -100,13 +106,10 @@ class Bursts:
         return np.fft.irfft(spectrum * gains, length)
 
 
-class Impacts:
-    """Knocks, clinks, clicks and hooves: damped modes, struck at random or regular times."""
+class Impacts(SyntheticNoise):
+    """Sounds like knocks, clinks and hooves: damped resonances that are struck at random or regular times."""
 
-    def __init__(self, sampling_rate: int):
-        self.sampling_rate = sampling_rate
-
-    def __call__(self, length: int, rng: np.random.Generator) -> Waveform:
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
         sound = np.zeros(length)
         for _ in range(rng.integers(1, 5)):  # things
             thing = self._thing(rng)
@@ -118,10 +121,10 @@ class Impacts:
             for start in times.astype(int):
                 struck = thing[: length - start] * 10 ** (rng.uniform(-12, 0) / 20)
                 sound[start : start + len(struck)] += struck
-        return (sound / max(rms(sound), 1e-12)).astype(np.float32)
+        return sound
 
-    def _thing(self, rng: np.random.Generator) -> Waveform:
-        """What one stroke sounds like."""
+    def _thing(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """The sound of one stroke, (T,)."""
         modes = int(rng.integers(2, 13))
         decays = np.exp(rng.uniform(np.log(0.002), np.log(0.3), modes))[:, None]  # seconds until -8.7 dB
         time = np.arange(round(4 * decays.max() * self.sampling_rate)) / self.sampling_rate
@@ -129,7 +132,7 @@ class Impacts:
         waves = np.sin(2 * np.pi * (frequencies * time + rng.uniform(size=(modes, 1)))) * np.exp(-time / decays)
         sound = np.sum(rng.uniform(0.1, 1, (modes, 1)) * waves, axis=0)
         sound += rng.uniform(0, 1) * rng.standard_normal(len(time)) * np.exp(-time / rng.uniform(0.002, 0.05))
-        return sound / max(rms(sound), 1e-12)
+        return at_unit_level(sound)
 
 
 SYNTHETIC_NOISES = {
@@ -142,7 +145,7 @@ SYNTHETIC_NOISES = {
 
 
 class Babble:
-    """Voices of equal level, from `low` to `high` of them."""
+    """From `low` to `high` voices of equal level at once."""
 
     def __init__(self, low: int = 3, high: int = 6):
         self.low, self.high = low, high
@@ -153,7 +156,7 @@ class Babble:
 
 
 class Crowd:
-    """A hall or a street full of people: every voice of a babble counts for several, at some distance."""
+    """A hall or a street full of people: each voice of a babble is used several times, at some distance."""
 
     def __init__(self, sampling_rate: int):
         self.babble = Babble(3, 6)
@@ -175,11 +178,11 @@ class Crowd:
 
 
 class NoiseVariation:
-    """Makes another noise of a recorded one.
+    """Turns a recorded noise into another one.
 
-    Half of them run backwards. Of a third, grains from anywhere follow each other in place of the original course; one
-    in six becomes steady, with the same spectrum but random phases. The level of a third moves, by up to 15 dB. A
-    quarter is put into a room.
+    Half of the noises run backwards. A third are cut into grains, which follow each other in random order. A sixth
+    become steady, with the same spectrum but random phases. A third change their level by up to 15 dB. A quarter are
+    put into a room.
     """
 
     def __init__(self, sampling_rate: int):
@@ -201,7 +204,7 @@ class NoiseVariation:
         return waveform.astype(np.float32)
 
     def in_grains(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """Grains of one length, 0.05 to 0.8 s, that fade into each other at constant power."""
+        """Grains of one length, from 0.05 to 0.8 s, that fade into each other at constant power."""
         length = waveform.shape[-1]
         hop = max(1, round(np.exp(rng.uniform(np.log(0.05), np.log(0.8))) * self.sampling_rate / 2))
         if length <= 2 * hop:
@@ -213,14 +216,14 @@ class NoiseVariation:
         return joined.reshape(*waveform.shape[:-1], -1)[..., :length]
 
     def with_random_phases(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        """The same magnitudes at all frequencies; channels get the same turns."""
+        """Keeps the magnitudes of all frequencies, and turns the phases of all channels alike."""
         spectrum = np.fft.rfft(waveform)
         turns = np.exp(2j * np.pi * rng.uniform(size=spectrum.shape[-1]))
         return np.fft.irfft(spectrum * turns, waveform.shape[-1])
 
 
 def _wander(length: int, sampling_rate: int, rng: np.random.Generator, low: float, high: float) -> Waveform:
-    """Numbers (length,) that move between random values from `low` to `high`, 0.1 to 1 s apart."""
+    """Numbers (length,) that move between random values from `low` to `high`. The values are 0.1 to 1 s apart."""
     spacing = rng.uniform(0.1, 1.0) * sampling_rate
     knots = rng.uniform(low, high, int(length / spacing) + 2)
     return np.interp(np.arange(length) / spacing, np.arange(len(knots)), knots)

@@ -1,22 +1,22 @@
 """Parallel recordings: pairs (noisy and clean) and stems, as windows for training and as whole clips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ..audio import resample
 from .arguments import DataArguments
 from .augmentation import RandomGain, Waveform, remix
-from .bad_clips import BadClips, DataError
+from .bad_clips import BadClips
+from .collection import RowCollection
 from .columns import Layout, find_layout, known_columns
 from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, is_silent, to_channels
-from .effects import Effects, example
+from .effects import Effects, as_example
 from .epochs import EpochDataset
-from .loading import load_split
-from .specs import DatasetSpec
+from .specs import DatasetSpec, draw_by_weight
 
 
-# Recordings of the same moment may differ in length by this many seconds.
+# Largest difference in length between parallel recordings, in seconds.
 MAX_LENGTH_DIFFERENCE = 0.1
 
 
@@ -25,26 +25,26 @@ class ParallelReader:
 
     Args:
         layout (`Layout`): which columns make which source.
-        sampling_rate, channels (`int`): of what is read.
+        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the result.
     """
 
     def __init__(self, layout: Layout, sampling_rate: int, channels: int):
         self.layout, self.sampling_rate, self.channels = layout, sampling_rate, channels
 
     def name(self, row: Mapping, fallback: str) -> str:
-        """What a person knows the row by."""
+        """The name of a row in messages: the path of its first recording, its column `name`, or `fallback`."""
         return clip_name(row.get(self.layout.columns[0]), str(row.get("name") or fallback))
 
     def whole(self, row: Mapping) -> Waveform:
-        """All sources of a row, (K, C, T).
+        """Returns all sources of a row, (K, C, T).
 
         Raises:
-            BadClipError: a column cannot be used, or the mixture or a pair's clean recording is silent.
+            BadClipError: a column cannot be used, or the mixture or the clean recording of a pair is silent.
         """
         return self._checked(self._decode_whole(self._open(row)))
 
     def window(self, row: Mapping, length: int, rng: np.random.Generator) -> Waveform:
-        """The sources from a random place, (K, C, length); a shorter row lies at a random place in silence."""
+        """Returns the sources from a random place, (K, C, length). A shorter row is padded with silence around it."""
         clips = self._open(row)
         total = min(clip.frames * self.sampling_rate // clip.rate for clip in clips.values())
         start = int(rng.integers(min(total - length, 0), max(total - length, 0) + 1))
@@ -77,7 +77,7 @@ class ParallelReader:
     def _sources(self, waveforms: Mapping[str, Waveform]) -> Waveform:
         parts = [sum(waveforms[column] for column in columns) for columns in self.layout.sources]
         for index, columns in enumerate(self.layout.sources):
-            if not columns:  # at most one: what the others leave of the mixture
+            if not columns:  # At most one source has no column: it is the rest of the mixture.
                 parts[index] = waveforms[self.layout.mixture] - sum(parts)
         return np.stack(parts)
 
@@ -91,24 +91,25 @@ class ParallelReader:
 
 
 def cut(sources: Waveform, start: int, length: int) -> Waveform:
-    """Samples `start` to `start + length`, with silence in front (negative starts) and behind."""
+    """Returns samples `start` to `start + length`, with silence before the first sample and after the last one."""
     window = sources[..., max(start, 0) : max(start + length, 0)]
     before = min(max(-start, 0), length)
     return np.pad(window, ((0, 0), (0, 0), (before, length - before - window.shape[-1])))
 
 
-class ParallelCollection:
-    """Rows of a dataset of pairs or stems.
+class ParallelCollection(RowCollection):
+    """The rows of one split of a dataset of pairs or stems.
 
     Args:
         spec (`str` or `DatasetSpec`): the dataset.
         split (`str`): the split.
-        arguments (`DataArguments`): shape, columns, `strict`.
-        sources (`Sequence[str]`): the model's sources; the first is a pair's clean recording.
-        sampling_rate, channels (`int`): of what is read.
+        arguments (`DataArguments`): shape, columns and `strict`.
+        sources (`Sequence[str]`): names of the model's sources. The first one is the clean recording of a pair.
+        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the result.
 
     Raises:
-        ValueError: no such dataset, split or column, or an empty split; names those there are.
+        ValueError: there is no such dataset, split or column (the message names the existing ones), or the split is
+            empty.
     """
 
     def __init__(
@@ -120,72 +121,56 @@ class ParallelCollection:
         sampling_rate: int,
         channels: int = 1,
     ):
-        self.spec = DatasetSpec.parse(spec)
-        self.dataset = load_split(self.spec, split, columns=known_columns(arguments, sources))
-        if len(self.dataset) == 0:
-            raise ValueError(f"split {self.spec.split or split!r} of {self.spec} is empty: name another one")
-        self.reader = ParallelReader(
-            find_layout(self.dataset, arguments, sources, str(self.spec)), sampling_rate, channels
-        )
+        super().__init__(spec, split, known_columns(arguments, sources))
+        layout = find_layout(self.dataset, arguments, sources, str(self.spec))
+        self.reader = ParallelReader(layout, sampling_rate, channels)
         self.bad_clips = BadClips(str(self.spec), len(self.dataset), arguments.strict)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> Waveform:
-        """All sources of a row, (K, C, T).
-
-        Raises:
-            BadClipError: it cannot be used.
-        """
         return self.reader.whole(self.dataset[int(index)])
 
     def name(self, index: int) -> str:
         return self.reader.name(self.dataset[int(index)], f"row {index}")
 
     def window(self, index: int, length: int, rng: np.random.Generator) -> Waveform:
-        """A random window (K, C, length) of row `index`, or of the next one that can be used.
+        """Returns a random window (K, C, length) of row `index`, or of the next row that can be used.
 
         Raises:
-            DataError: no row can be used; or, with `strict`, one cannot.
+            DataError: no row can be used; or one cannot, and `strict` is on.
         """
-        for offset in range(len(self)):
-            found = (index + offset) % len(self)
-            if found in self.bad_clips:
-                continue
-            try:
-                return self.reader.window(self.dataset[found], length, rng)
-            except BadClipError as error:
-                self.bad_clips.add(error, self.name(found), found)
-        raise DataError(f"dataset {self.spec}: none of its {len(self)} clips can be used")
+        return self.read_or_next(index, read=lambda row: self.reader.window(self.dataset[row], length, rng))[1]
 
 
-class ParallelEffects:
-    """Augmentation of windows (K, C, T): gains, room, clipping and band limit."""
+class ParallelExamples:
+    """Makes examples of windows (K, C, T): remixing, rooms, clipping, gains and band limit."""
 
     def __init__(self, sampling_rate: int, arguments: DataArguments):
+        self.remix_share = arguments.remix_share if arguments.augment else 0.0
         self.gain = RandomGain(arguments.gain_db) if arguments.augment and arguments.gain_db else None
         self.effects = Effects(sampling_rate, arguments)
 
-    def __call__(self, sources: Waveform, rng: np.random.Generator) -> Waveform:
+    def __call__(self, sources: Waveform, draw_other: Callable[[], Waveform], rng: np.random.Generator) -> dict:
+        """Makes an example of a window; `draw_other` draws the windows that its sources are remixed with."""
+        if self.remix_share > 0 and rng.uniform() < self.remix_share:
+            sources = remix([sources, *(draw_other() for _ in sources[1:])])
         sources = np.stack([self.effects.foreground(sources[0], rng), *sources[1:]])
         if self.gain is not None:
             sources = np.stack([self.gain(source, rng) for source in sources])
-        return self.effects.sources(sources, rng)
+        return as_example(self.effects.sources(sources, rng))
 
 
 class ParallelWindows(EpochDataset):
-    """Windows of pairs or stems: example i depends on the seed, the epoch and i only, whatever the workers.
+    """Windows of pairs or stems. Example i depends only on the seed, the epoch and i, whatever the loader workers.
 
-    One collection is gone through in a random order, every clip once before any comes again; of several, one is
-    drawn by weight for every example.
+    A single collection is read in a random order: no clip comes again before all have come. Of several collections,
+    one is drawn by weight for every example.
 
     Args:
-        collections (`Sequence[ParallelCollection]`): where the windows come from.
-        length (`int`): samples T of an example.
+        collections (`Sequence[ParallelCollection]`): the recordings.
+        length (`int`): length T of an example, in samples.
         size (`int`): number of examples.
-        arguments (`DataArguments`): augmentation.
-        seed (`int`): of all that is drawn.
+        arguments (`DataArguments`): the augmentation.
+        seed (`int`): seed of all random draws.
     """
 
     def __init__(
@@ -198,11 +183,8 @@ class ParallelWindows(EpochDataset):
     ):
         super().__init__(size, seed, collections)
         self.length = length
-        weights = np.array([collection.spec.weight for collection in collections])
-        self.shares = weights / weights.sum()
         self.order = np.random.default_rng(seed).permutation(len(collections[0]))
-        self.remix_share = arguments.remix_share if arguments.augment else 0.0
-        self.augmentation = ParallelEffects(collections[0].reader.sampling_rate, arguments)
+        self.make_example = ParallelExamples(collections[0].reader.sampling_rate, arguments)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Waveform]:
         if len(self.collections) == 1:
@@ -210,10 +192,8 @@ class ParallelWindows(EpochDataset):
             sources = self.collections[0].window(row, self.length, rng)
         else:
             sources = self._any_window(rng)
-        if self.remix_share > 0 and rng.uniform() < self.remix_share:
-            sources = remix([sources, *(self._any_window(rng) for _ in sources[1:])])
-        return example(self.augmentation(sources, rng))
+        return self.make_example(sources, lambda: self._any_window(rng), rng)
 
     def _any_window(self, rng: np.random.Generator) -> Waveform:
-        collection = self.collections[int(rng.choice(len(self.shares), p=self.shares))]
+        collection = self.collections[draw_by_weight(self.collections, rng)]
         return collection.window(int(rng.integers(len(collection))), self.length, rng)

@@ -1,11 +1,10 @@
-"""Rows of streamed datasets: split among processes and loader workers, shuffled by a buffer, mixed by weight."""
+"""Rows of streamed datasets: divided among processes and loader workers, shuffled by a buffer, mixed by weight."""
 
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from inspect import signature
 
-import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
@@ -13,19 +12,19 @@ from .arguments import DataArguments
 from .bad_clips import BadClips, DataError
 from .decoding import BadClipError
 from .loading import load_split
-from .specs import DatasetSpec
+from .specs import DatasetSpec, draw_by_weight
 
 
-# Passes over a stream have epochs of their own, this far apart for two epochs of the training.
+# Each epoch of the training has so many numbers for passes over a stream: a pass has an order of its own.
 PASSES_PER_EPOCH = 2**20
 
 
-class Share:
-    """Which part of a stream is this loader worker's, of this process's.
+class WorkerShare:
+    """The part of a stream that belongs to this process and this loader worker.
 
     Args:
-        rank, world_size (`int`, *optional*): of this process; by default those of `torch.distributed`, or of the
-            environment variables `RANK` and `WORLD_SIZE`.
+        rank, world_size (`int`, *optional*): number of this process, and of all processes; by default those of
+            `torch.distributed`, or of the environment variables `RANK` and `WORLD_SIZE`.
     """
 
     def __init__(self, rank: int | None = None, world_size: int | None = None):
@@ -37,28 +36,27 @@ class Share:
 
     @property
     def worker(self) -> tuple[int, int]:
-        """Number of this loader worker, and how many there are."""
+        """The number of this loader worker, and the number of all workers of this process."""
         info = get_worker_info()
         return (0, 1) if info is None else (info.id, info.num_workers)
 
     def of(self, examples: int) -> int:
-        """This worker's part of a number of examples; processes get equally many, so that none waits for another."""
+        """This worker's part of a number of examples. All processes get the same number, so that none has to wait."""
         worker, workers = self.worker
         per_process = -(-examples // self.world_size)
         return per_process // workers + (worker < per_process % workers)
 
 
 class RowStream:
-    """The rows of a streamed dataset, in another order in every pass.
+    """The rows of a streamed dataset, in a new order in every pass.
 
     Args:
         spec (`DatasetSpec`): the dataset.
         split (`str`): the split.
         arguments (`DataArguments`): `shuffle_buffer` and `strict`.
-        seed (`int`): of the order.
-        share (`Share`): this process.
+        seed (`int`): seed of the order.
         columns (`Collection[str]`): see `load_split`.
-        may_repeat (`bool`): where there are fewer rows than workers, all workers have all rows (for noise).
+        may_repeat (`bool`): if there are fewer rows than workers, give all rows to all workers (for noise).
     """
 
     def __init__(
@@ -67,20 +65,19 @@ class RowStream:
         split: str,
         arguments: DataArguments,
         seed: int,
-        share: Share,
         columns: Collection[str] = (),
         may_repeat: bool = False,
     ):
-        self.spec, self.share, self.may_repeat = spec, share, may_repeat
+        self.spec, self.share, self.may_repeat = spec, WorkerShare(), may_repeat
         self.source = load_split(spec, split, streaming=True, columns=columns)
-        # Where `datasets` can read several shards at once, it waits for seconds after every pass: one at a time.
+        # Versions of `datasets` that read several shards at once wait for seconds after every pass.
         known = signature(self.source.shuffle).parameters
         options = {"max_buffer_input_shards": 1} if "max_buffer_input_shards" in known else {}
         self.dataset = self.source.shuffle(seed=seed, buffer_size=arguments.shuffle_buffer, **options)
         self.bad_clips = BadClips(str(spec), strict=arguments.strict)
 
     def rows(self, pass_number: int, divided: bool = True) -> Iterator[Mapping]:
-        """This worker's rows; no other worker, of this process or another, has them in this pass if `divided`."""
+        """Gives this worker's rows. If `divided`, no other worker of any process has them in this pass."""
         from datasets.distributed import split_dataset_by_node
 
         if not divided:
@@ -90,15 +87,15 @@ class RowStream:
         dataset.set_epoch(pass_number)
         worker, workers = self.share.worker
         if dataset.num_shards >= workers:
-            return iter(dataset)  # which gives each worker shards of its own
-        # Fewer shards than workers: `datasets` would leave some idle. Rows are cheap until they are decoded.
+            return iter(dataset)  # It gives each worker its own shards.
+        # With fewer shards than workers, `datasets` would leave some workers idle. Rows are cheap until decoded.
         return itertools.islice(_one_by_one(dataset), worker, None, workers)
 
     def read(self, read: Callable[[Mapping], object], name: Callable[[Mapping], str], epoch: int) -> Iterator:
-        """`read(row)` of every row that can be used, pass after pass without end; None after each pass.
+        """Gives `read(row)` of every row that can be used, pass after pass without end, and None after each pass.
 
         Raises:
-            DataError: a whole pass has no row that can be used; or, with `strict`, one row cannot.
+            DataError: no row of a whole pass can be used; or one cannot, and `strict` is on.
         """
         divided = True
         for number in itertools.count(epoch * PASSES_PER_EPOCH):
@@ -126,21 +123,20 @@ class RowStream:
 
 
 def _one_by_one(dataset) -> Iterator[Mapping]:
-    """All rows: unlike `iter(dataset)`, `dataset.iter` does not look at the loader's worker."""
+    """Gives all rows: unlike `iter(dataset)`, `dataset.iter` does not divide them among the loader's workers."""
     import fsspec
 
     if get_worker_info() is not None:
-        fsspec.asyn.reset_lock()  # as `iter(dataset)` does: a forked one would hang
+        fsspec.asyn.reset_lock()  # A forked lock would hang. `iter(dataset)` resets it, too.
     for batch in dataset.iter(batch_size=1):
         yield {name: column[0] for name, column in batch.items()}
 
 
 def interleave(streams: Sequence[RowStream], items: Sequence[Iterator], rng, once: bool) -> Iterator:
-    """Draws from the streams' `read` by weight, until all have had a pass (`once`), or without end."""
-    weights = np.array([stream.spec.weight for stream in streams])
+    """Draws by weight from what `RowStream.read` gives: without end, or with `once` until all had a pass."""
     finished: set[int] = set()
     while not once or len(finished) < len(streams):
-        choice = int(rng.choice(len(streams), p=weights / weights.sum())) if len(streams) > 1 else 0
+        choice = draw_by_weight(streams, rng) if len(streams) > 1 else 0
         item = next(items[choice])
         if item is None:
             finished.add(choice)

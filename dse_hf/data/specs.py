@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One dataset, and how much of it is taken when several are mixed.
+    """One dataset, and its weight if several datasets are mixed.
 
     Args:
         name (`str`): Hub id, or a local folder.
         config (`str`, *optional*): the dataset's configuration.
-        split (`str`, *optional*): used instead of the split that is asked for.
+        split (`str`, *optional*): the split that is used instead of the requested one.
         revision (`str`, *optional*): branch, tag or commit.
-        weight (`float`, *optional*, defaults to 1.0): share of the examples, relative to the other datasets'.
+        weight (`float`, *optional*, defaults to 1.0): share of the examples, relative to the weights of the others.
 
     Raises:
-        ValueError: an empty name, or a weight that is not positive.
+        ValueError: the name is empty, or the weight is not positive.
     """
 
     name: str
@@ -41,14 +43,14 @@ class DatasetSpec:
         """Reads a spec from a string or a mapping.
 
         Raises:
-            ValueError: a part that is no `key=value`, an unknown key, or a weight that is no number.
+            ValueError: a part is not `key=value`, a key is unknown, or the weight is not a number.
         """
         if isinstance(value, cls):
             return value
         if isinstance(value, Mapping):
             return cls._from_mapping(dict(value), dict(value))
         text = str(value)
-        if Path(text).exists():  # a folder's name may hold commas
+        if Path(text).exists():  # The name of a folder may contain commas.
             return cls(text)
         name, *parts = text.split(",")
         given: dict = {"name": name.strip()}
@@ -76,9 +78,15 @@ class DatasetSpec:
 
 
 def parse_specs(value: "str | Mapping | DatasetSpec | Sequence | None") -> tuple[DatasetSpec, ...]:
-    """One spec or several; none for an empty value."""
+    """Reads one spec or several. An empty value gives none."""
     if not value:
         return ()
     if isinstance(value, (str, Path, Mapping, DatasetSpec)):
         value = [value]
     return tuple(DatasetSpec.parse(item) for item in value)
+
+
+def draw_by_weight(owners: Sequence, rng: np.random.Generator) -> int:
+    """Draws the index of one of several objects with a `spec`, in proportion to the weights of their datasets."""
+    weights = np.array([owner.spec.weight for owner in owners])
+    return int(rng.choice(len(owners), p=weights / weights.sum()))

@@ -1,4 +1,4 @@
-"""Training examples from datasets that are read while training."""
+"""Training examples from datasets that are read during training."""
 
 import itertools
 from collections import deque
@@ -8,45 +8,35 @@ import numpy as np
 import torch
 
 from .arguments import DataArguments
-from .augmentation import RandomSpeed, Waveform, remix
-from .clips import lay_out
+from .augmentation import Waveform
+from .clips import fill_stretch
 from .columns import find_audio_column, find_layout, known_columns
 from .decoding import EncodedClip, clip_name, read_clip
-from .effects import example
+from .epochs import SharedEpoch
 from .mixtures import Mixer
-from .parallel import ParallelEffects, ParallelReader
-from .row_streams import RowStream, Share, interleave
+from .parallel import ParallelExamples, ParallelReader
+from .row_streams import RowStream, WorkerShare, interleave
 
 
-# Decoded clips that a worker keeps, to mix others with.
+# Number of decoded clips that a worker keeps, to mix others with them.
 RECENT_CLIPS = 32
 
 
-class StreamedSet(torch.utils.data.IterableDataset):
+class StreamedSet(SharedEpoch, torch.utils.data.IterableDataset):
     """Training examples from streams. A subclass makes them in `examples`.
 
     Args:
-        streams (`Sequence[RowStream]`): those whose passes make an epoch.
+        streams (`Sequence[RowStream]`): the streams. An epoch is a pass over them.
         size (`int`, *optional*): number of examples in an epoch, over all processes; by default one pass over all.
-        seed (`int`): of all that is drawn.
-        share (`Share`): this process.
+        seed (`int`): seed of all random draws.
     """
 
-    def __init__(self, streams: Sequence[RowStream], size: int | None, seed: int, share: Share):
-        self.streams, self.size, self.seed, self.share = list(streams), size, seed, share
-        # Shared, so that workers that live on see a new epoch.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self) -> int:
-        return int(self._epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Another order and other windows from now on."""
-        self._epoch.fill_(epoch)
+    def __init__(self, streams: Sequence[RowStream], size: int | None, seed: int):
+        super().__init__()
+        self.streams, self.size, self.seed, self.share = list(streams), size, seed, WorkerShare()
 
     def report_bad_clips(self) -> int:
-        """How many clips were skipped so far; each was named when it was met."""
+        """Returns the number of clips that were skipped so far. Each was named in a warning when it was read."""
         return sum(stream.bad_clips.count for stream in self.streams)
 
     def __iter__(self) -> Iterator[dict[str, Waveform]]:
@@ -55,7 +45,7 @@ class StreamedSet(torch.utils.data.IterableDataset):
         return examples if self.size is None else itertools.islice(examples, self.share.of(self.size))
 
     def examples(self, rng: np.random.Generator) -> Iterator[dict[str, Waveform]]:
-        """Examples of a pass over all streams, or with `size` without end."""
+        """Gives the examples of one pass over all streams; with a `size`, gives examples without end."""
         raise NotImplementedError
 
 
@@ -65,29 +55,19 @@ class StreamedWindows(StreamedSet):
     Args:
         specs (`Sequence[DatasetSpec]`): the datasets.
         split (`str`): the split.
-        arguments (`DataArguments`): columns, augmentation, buffer.
-        config: the model's, see `build_training_set`.
-        length (`int`): samples T of an example.
-        size, seed, share: see `StreamedSet`.
+        arguments (`DataArguments`): columns, augmentation and shuffle buffer.
+        config: the model's config, see `build_training_set`.
+        length (`int`): length T of an example, in samples.
+        size, seed: see `StreamedSet`.
     """
 
-    def __init__(
-        self, specs, split: str, arguments: DataArguments, config, length: int, size, seed: int, share: Share
-    ):
+    def __init__(self, specs, split: str, arguments: DataArguments, config, length: int, size, seed: int):
         columns = known_columns(arguments, config.sources)
-        streams = [RowStream(spec, split, arguments, seed, share, columns) for spec in specs]
-        super().__init__(streams, size, seed, share)
-        self.readers = [
-            ParallelReader(
-                find_layout(stream.source, arguments, config.sources, str(stream.spec)),
-                config.sampling_rate,
-                config.channels,
-            )
-            for stream in streams
-        ]
+        super().__init__([RowStream(spec, split, arguments, seed, columns) for spec in specs], size, seed)
+        layouts = [find_layout(stream.source, arguments, config.sources, str(stream.spec)) for stream in self.streams]
+        self.readers = [ParallelReader(layout, config.sampling_rate, config.channels) for layout in layouts]
         self.length = length
-        self.remix_share = arguments.remix_share if arguments.augment else 0.0
-        self.augmentation = ParallelEffects(config.sampling_rate, arguments)
+        self.make_example = ParallelExamples(config.sampling_rate, arguments)
 
     def examples(self, rng: np.random.Generator) -> Iterator[dict[str, Waveform]]:
         windows = [
@@ -101,17 +81,15 @@ class StreamedWindows(StreamedSet):
         recent: deque[Waveform] = deque(maxlen=RECENT_CLIPS)
         for sources in interleave(self.streams, windows, rng, once=self.size is None):
             recent.append(sources)
-            if self.remix_share > 0 and rng.uniform() < self.remix_share:
-                sources = remix([sources, *(recent[int(rng.integers(len(recent)))] for _ in sources[1:])])
-            yield example(self.augmentation(sources, rng))
+            yield self.make_example(sources, lambda: recent[int(rng.integers(len(recent)))], rng)
 
 
 class RecentClips:
-    """Clips of a stream, drawn as from a `ClipCollection`: the next one, and on with recent ones of its group.
+    """The clips of a stream, from which stretches are drawn as from a `ClipCollection`.
 
     Args:
-        clips (`Iterator`): gives pairs of a group (speaker, kind) and samples (C, T).
-        sampling_rate, channels (`int`): of the clips.
+        clips (`Iterator`): gives pairs of a group (the speaker or the kind of noise) and samples (C, T).
+        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the clips.
     """
 
     def __init__(self, clips: Iterator[tuple], sampling_rate: int, channels: int):
@@ -119,23 +97,16 @@ class RecentClips:
         self.recent: deque[tuple] = deque(maxlen=RECENT_CLIPS)
         self._start_with_newest = False
 
-    def take(self) -> bool:
-        """Reads the next clip, which the next `fill` starts with; False after the last one."""
+    def read_next(self) -> bool:
+        """Reads the next clip. The next `fill` starts with it. Returns False after the last clip."""
         clip = next(self.clips, None)
         if clip is not None:
             self.recent.append(clip)
         self._start_with_newest = True
         return clip is not None
 
-    def fill(
-        self,
-        length: int,
-        rng: np.random.Generator,
-        speed: RandomSpeed | None = None,
-        max_gap: float = 0.0,
-        balance: float = 0.0,
-    ) -> Waveform:
-        """As `ClipCollection.fill`, from recent clips. `balance` is ignored: groups come as they come."""
+    def fill(self, length: int, rng: np.random.Generator, speed=None, max_gap: float = 0.0, **_) -> Waveform:
+        """As `ClipCollection.fill`, from recent clips. `balance` has no effect: a stream has its own order."""
         number = -1 if self._start_with_newest else int(rng.integers(len(self.recent)))
         self._start_with_newest = False
         group, clip = self.recent[number]
@@ -145,23 +116,21 @@ class RecentClips:
             choice = same[int(rng.integers(len(same)))]
             return lambda: choice
 
-        return lay_out(clip, following, length, rng, speed, round(max_gap * self.sampling_rate))
+        return fill_stretch(clip, following, length, rng, speed, round(max_gap * self.sampling_rate))
 
 
 class StreamedMixtures(StreamedSet):
-    """Mixtures of streamed speech with streamed noise; a pass over the speech is an epoch.
+    """Mixtures of streamed speech with streamed noise. An epoch is a pass over the speech.
 
     Args:
         speech, noise (`Sequence[DatasetSpec]`): the datasets.
-        split, arguments, config, length, size, seed, share: see `StreamedWindows`.
+        split, arguments, config, length, size, seed: see `StreamedWindows`.
     """
 
-    def __init__(
-        self, speech, noise, split: str, arguments: DataArguments, config, length: int, size, seed: int, share: Share
-    ):
-        self.speech = [RowStream(spec, split, arguments, seed, share) for spec in speech]
-        self.noise = [RowStream(spec, split, arguments, seed, share, may_repeat=True) for spec in noise]
-        super().__init__([*self.speech, *self.noise], size, seed, share)
+    def __init__(self, speech, noise, split: str, arguments: DataArguments, config, length: int, size, seed: int):
+        self.speech = [RowStream(spec, split, arguments, seed) for spec in speech]
+        self.noise = [RowStream(spec, split, arguments, seed, may_repeat=True) for spec in noise]
+        super().__init__([*self.speech, *self.noise], size, seed)
         self.column = arguments.audio_column
         self.sampling_rate, self.channels, self.length = config.sampling_rate, config.channels, length
         self.mixer = Mixer(config.sampling_rate, length, arguments)
@@ -169,12 +138,12 @@ class StreamedMixtures(StreamedSet):
     def examples(self, rng: np.random.Generator) -> Iterator[dict[str, Waveform]]:
         speech = self._clips(self.speech, rng, once=self.size is None)
         noise = self._clips(self.noise, rng, once=False)
-        while speech.take():
-            noise.take()
+        while speech.read_next():
+            noise.read_next()
             yield self.mixer(speech, noise, rng)
 
     def _clips(self, streams: Sequence[RowStream], rng: np.random.Generator, once: bool) -> RecentClips:
-        """Clips of several streams. Of long ones a stretch of some windows is kept."""
+        """The clips of several streams. Of a long clip only a stretch of a few windows is kept."""
         stretch = (4 * self.length, rng)
 
         def read(row: Mapping, column: str) -> tuple:

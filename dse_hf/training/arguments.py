@@ -1,133 +1,125 @@
-"""The arguments of a training run: dataclasses, a YAML or JSON recipe, and the command line over it."""
+"""The arguments of a training run: dataclasses, a YAML or JSON recipe, and the command line."""
 
 import argparse
-import dataclasses
+import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from ..data import DataArguments
+from ..data.arguments import DATA_SECTIONS
+from ..data.options import RENAMED_OPTIONS, accept_former_names, option, present_name
+from ..registry import MODEL_TYPES
+from .losses import LOSSES
 
 
 USAGE = "dse-hf train [recipe.yaml] [--option value …]"
 
-# What most runs set; `--help` shows these of TrainingArguments, `--help_all` shows every one.
-COMMON_OPTIONS = [
-    "output_dir",
-    "losses",
-    "max_steps",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "weight_decay",
-    "muon",
-    "background_exchanges",
-    "max_grad_norm",
-    "bf16",
-    "fp16",
-    "use_cpu",
-    "gradient_checkpointing",
-    "torch_compile",
-    "dataloader_num_workers",
-    "eval_strategy",
-    "eval_steps",
-    "eval_clips",
-    "eval_perceptual",
-    "save_steps",
-    "save_total_limit",
-    "load_best_model_at_end",
-    "metric_for_best_model",
-    "early_stopping_patience",
-    "seed",
-    "report_to",
-    "log_audio_clips",
-    "push_to_hub",
-    "hub_model_id",
-    "hub_private_repo",
-    "resume_from_checkpoint",
-]
-
 
 @dataclass
 class ModelArguments:
-    """Where the model comes from: `--model` goes on from one, the others start from scratch."""
+    """The model that is trained: an existing one (`model`), or a new one with random weights (the other options)."""
 
-    model: str | None = field(
-        default=None,
-        metadata={"help": "Model to start from: an embedded name, a folder or a Hub id. Without it, from scratch."},
+    model: str | None = option(
+        None, "Model to start from: the name of an embedded model, a folder or a Hub id. Default: a new model."
     )
-    model_type: str = field(default="waveunet", metadata={"help": "Network from scratch: waveunet, dae or dvae."})
-    model_config: dict | None = field(
-        default=None, metadata={"help": "Fields of the configuration of a network from scratch, as JSON."}
+    model_type: str = option("waveunet", f"Type of a new model. Choose among {', '.join(MODEL_TYPES)}.")
+    model_config: dict | str | None = option(
+        None, """Fields of a new model's configuration: a section of the recipe, or JSON, as in '{"num_layers": 8}'."""
     )
-    paper_variant: str | None = field(
-        default=None,
-        metadata={"help": "Wave-U-Net of the paper from scratch: M1 to M7 or M5-HighSR; model_config overrides it."},
+    paper_variant: str | None = option(
+        None, "New Wave-U-Net of the paper: M1 to M7 or M5-HighSR. Fields in model_config override the paper's."
     )
 
+    def __post_init__(self):
+        if isinstance(self.model_config, str):
+            try:
+                self.model_config = dict(json.loads(self.model_config))
+            except (TypeError, ValueError):
+                raise ValueError(f"model_config={self.model_config!r}: is no JSON object") from None
 
+
+@accept_former_names
 @dataclass
 class SeparationTrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments`, the losses, and the evaluation of whole clips."""
+    """`transformers.TrainingArguments` with the losses, the optimiser Muon and the evaluation of whole clips."""
 
-    losses: list[str] = field(
-        default_factory=lambda: ["mse"],
-        metadata={
-            "help": "Losses of a Wave-U-Net that are summed, with weights: mse, l1, si_sdr, mixture_snr, "
-            "multi_resolution_stft, stoi, estoi, pesq, as in 'l1:1.0 multi_resolution_stft:0.5'; 'l1@vocals' is of "
-            "one source only."
-        },
+    losses: list[str] = option(
+        ["mse"],
+        "Losses of a Wave-U-Net, added up with their weights, as in 'l1:1.0 multi_resolution_stft:0.5'. Choose among "
+        f"{', '.join(LOSSES)}. 'l1@vocals' compares one source only.",
     )
-    muon: bool = field(
-        default=False,
-        metadata={"help": "Muon in place of AdamW for kernels and matrices; learning rates are as for AdamW."},
+    muon: bool = option(
+        False, "Train kernels and matrices with the optimiser Muon instead of AdamW, with the same learning rate."
     )
-    background_exchanges: int = field(
-        default=0,
-        metadata={
-            "help": "Copies of every batch whose mixtures exchange their backgrounds, made on the GPU: for one that "
-            "learns faster than the processors load. 2 makes batches three times as large."
-        },
+    noise_swaps: int = option(
+        0,
+        "Number of copies of each batch in which the mixtures swap their noises (the last source), from 0 to the "
+        "batch size less 1. With 2, a batch is three times as large. The copies are made on the GPU: this helps if "
+        "the GPU waits for data.",
     )
-    eval_clips: int = field(
-        default=32, metadata={"help": "Whole clips that every evaluation separates and scores; 0 for none."}
+    eval_clips: int = option(
+        32, "Number of whole validation clips that each evaluation separates and scores; 0: none."
     )
-    eval_perceptual: bool = field(
-        default=False, metadata={"help": "Score PESQ and STOI of the evaluation clips, too (slow)."}
+    eval_perceptual: bool = option(False, "Also score PESQ and STOI of these clips, which is slow.")
+    log_audio_clips: int = option(3, "Number of these clips whose sound and spectrograms are shown in TensorBoard.")
+    early_stopping_patience: int | None = option(
+        None, "Number of evaluations without a better metric_for_best_model after which training stops."
     )
-    log_audio_clips: int = field(
-        default=3, metadata={"help": "Evaluation clips whose sound and spectrograms go to TensorBoard."}
-    )
-    early_stopping_patience: int | None = field(
-        default=None,
-        metadata={"help": "Evaluations without a better metric_for_best_model after which training stops."},
-    )
-
-    hub_strategy: str = field(
-        default="end",
-        metadata={"help": "end: push once, when training is done; every_save: push the model of every checkpoint."},
-    )
+    hub_strategy: str = option("end", "end: push the model after training. every_save: push each checkpoint, too.")
 
     def __post_init__(self):
         super().__post_init__()
         if self.hub_strategy not in (HubStrategy.END, HubStrategy.EVERY_SAVE):
             raise ValueError(
-                f"hub_strategy={self.hub_strategy.value!r}: give end or every_save; checkpoints hold pickles"
+                f"hub_strategy={self.hub_strategy.value!r}: give end or every_save; whole checkpoints hold pickles, "
+                "which are not pushed"
             )
-        if not 0 <= self.background_exchanges < self.per_device_train_batch_size:
+        others = self.per_device_train_batch_size - 1
+        if not 0 <= self.noise_swaps <= others:
             raise ValueError(
-                f"background_exchanges={self.background_exchanges}: a batch of {self.per_device_train_batch_size} has "
-                f"{self.per_device_train_batch_size - 1} other backgrounds for each mixture; give 0 up to that"
+                f"noise_swaps={self.noise_swaps}: must be from 0 to {others}, per_device_train_batch_size less 1"
             )
         if self.device.type == "cpu":
-            self.dataloader_pin_memory = False  # for GPUs; elsewhere PyTorch warns of it
+            self.dataloader_pin_memory = False  # It is for GPUs. PyTorch warns of it on other machines.
+
+
+# Section → what it is for, and the options that most runs need: `--help` shows these, `--help_all` shows all.
+TRAINING_SECTIONS = {
+    "training": (
+        "How the model learns.",
+        "losses max_steps num_train_epochs per_device_train_batch_size gradient_accumulation_steps learning_rate "
+        "lr_scheduler_type warmup_steps weight_decay muon noise_swaps max_grad_norm bf16 fp16 use_cpu "
+        "activation_checkpointing torch_compile dataloader_num_workers seed",
+    ),
+    "evaluation": (
+        "How the model is evaluated during training.",
+        "eval_strategy eval_steps eval_clips eval_perceptual log_audio_clips per_device_eval_batch_size "
+        "load_best_model_at_end metric_for_best_model early_stopping_patience",
+    ),
+    "output": (
+        "The output folder, its checkpoints and the log.",
+        "output_dir save_steps save_total_limit resume_from_checkpoint report_to",
+    ),
+    "hub": ("Where the model is published.", "push_to_hub hub_model_id hub_private_repo hub_strategy"),
+}
+USUAL_OPTIONS = {name: section for section, (_, names) in TRAINING_SECTIONS.items() for name in names.split()}
+# The sections of the rarer options, by their first letters. All others belong to `training`.
+PREFIXES = {"eval_": "evaluation", "save_": "output", "log": "output", "hub_": "hub"}
+
+OWN_SECTIONS = {"model": ModelArguments, **DATA_SECTIONS}
+SECTIONS = {
+    **{section: " ".join(group.__doc__.partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
+    **{section: purpose for section, (purpose, _) in TRAINING_SECTIONS.items()},
+}
+SECTION_OF = {field.name: section for section, group in OWN_SECTIONS.items() for field in fields(group)}
+for _name in (field.name for field in fields(SeparationTrainingArguments) if field.init):
+    _rare = (section for prefix, section in PREFIXES.items() if _name.startswith(prefix))
+    SECTION_OF[_name] = USUAL_OPTIONS.get(_name) or next(_rare, "training")
 
 
 def parse_arguments(
@@ -136,65 +128,106 @@ def parse_arguments(
     """Reads `[recipe.yaml|recipe.json] [--option value …]`; an option overrides the recipe.
 
     Raises:
-        ValueError: the recipe cannot be read, or has a key that is no option.
-        SystemExit: after `--help` (0), and for a wrong option (2).
+        ValueError: the recipe cannot be read, or an option is unknown or out of its range.
+        SystemExit: after `--help` (status 0), or if a value has the wrong type (status 2).
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
-    if {"-h", "--help"} & set(argv):
-        _hide_rare_options(parser)
-    if argv and argv[0].endswith((".yaml", ".yml", ".json")):
-        _set_defaults(parser, Path(argv.pop(0)))
-    return parser.parse_args_into_dataclasses(argv)
-
-
-def _parser() -> HfArgumentParser:
-    parser = HfArgumentParser(
+    argv = [_with_present_name(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    parser = SectionedParser(
         (ModelArguments, DataArguments, SeparationTrainingArguments),
         prog="dse-hf train",
         usage=USAGE,
-        description="Trains a model. The first argument may be a YAML or JSON recipe with the options below; options "
-        "on the command line override it. The same as python -m dse_hf.training.run, which accelerate launch -m and "
-        "torchrun -m take.",
+        description="Trains a model. The first argument may be a YAML or JSON recipe with the options below, which "
+        "may stand in sections with the titles below. Options on the command line override the recipe. `python -m "
+        "dse_hf.training.run` takes the same arguments, for accelerate launch -m and torchrun -m.",
         add_help=False,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("-h", "--help", action="help", help="Show the usual options and exit.")
     parser.add_argument("--help_all", action="help", help="Show every option of transformers.Trainer as well.")
-    return parser
+    if {"-h", "--help"} & set(argv):
+        parser.hide_rare_options()
+    if argv and argv[0].endswith((".yaml", ".yml", ".json")):
+        parser.set_defaults(**_read_recipe(Path(argv.pop(0)), parser))
+    *arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no option; `dse-hf train --help_all` lists them")
+    return tuple(arguments)
 
 
-def _hide_rare_options(parser: HfArgumentParser) -> None:
-    """Leaves our own options and the usual ones of Trainer in the help, under one spelling each."""
-    shown = {field.name for cls in (ModelArguments, DataArguments) for field in dataclasses.fields(cls)}
-    shown.update(COMMON_OPTIONS, ("help", "help_all"))
-    for action in parser._actions:
-        if action.dest not in shown or action.option_strings[0].startswith("--no_"):
-            action.help = argparse.SUPPRESS
-        action.option_strings = [option for option in action.option_strings if "-" not in option[2:]]
+class SectionedParser(HfArgumentParser):
+    """A parser whose help shows the options in sections."""
+
+    @cached_property
+    def sections(self) -> dict:
+        return {name: self.add_argument_group(name, purpose) for name, purpose in SECTIONS.items()}
+
+    def add_argument(self, *flags, **options):
+        section = SECTION_OF.get(options.get("dest") or flags[0].lstrip("-"))
+        add = super().add_argument if section is None else self.sections[section].add_argument
+        return add(*flags, **options)
+
+    def hide_rare_options(self) -> None:
+        """Leaves our own options and the usual ones of Trainer in the help, in one spelling each."""
+        for action in self._actions:
+            usual = action.dest in USUAL_OPTIONS or SECTION_OF.get(action.dest) not in TRAINING_SECTIONS
+            if not usual or action.option_strings[0].startswith("--no_"):
+                action.help = argparse.SUPPRESS
+            action.option_strings = [name for name in action.option_strings if "-" not in name[2:]]
 
 
-def _set_defaults(parser: HfArgumentParser, path: Path) -> None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no text"
-        raise ValueError(f"{path}: {reason}; give a YAML or JSON recipe") from error
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the defaults to the help texts. It leaves out None and empty lists, which the texts explain."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
+
+
+def _with_present_name(argument: str) -> str:
+    """Replaces the former name of an option in `--option` or `--option=value`."""
+    flag, equals, value = argument.partition("=")
+    name = flag.removeprefix("--").replace("-", "_")
+    return f"--{present_name(name)}{equals}{value}" if flag.startswith("--") and name in RENAMED_OPTIONS else argument
+
+
+def _read_recipe(path: Path, parser: HfArgumentParser) -> dict:
+    """Option → value, for all options in a recipe, with or without sections."""
+    recipe = _load_mapping(path)
+    types = {action.dest: action.type for action in parser._actions}
+    options: dict = {}
+    for key, value in recipe.items():
+        is_section = key in SECTIONS and (isinstance(value, dict) or key not in SECTION_OF)  # `model` may be both
+        if is_section and not isinstance(value, dict | None):
+            raise ValueError(f"{path}: {key} is a section; write its options below it, indented")
+        for name, content in (value or {}).items() if is_section else [(key, value)]:
+            name = present_name(name)
+            if name not in SECTION_OF:
+                hint = f"no section either; the sections are {', '.join(SECTIONS)}"
+                hint = hint if isinstance(content, dict) else "`dse-hf train --help_all` lists them"
+                raise ValueError(f"{path}: {name!r} is no option; {hint}")
+            if is_section and SECTION_OF[name] != key:
+                raise ValueError(f"{path}: {name} is in the section {key}, but belongs to {SECTION_OF[name]}")
+            if name in options:
+                raise ValueError(f"{path}: {name} is given twice")
+            options[name] = content
+            # YAML reads 1e-3 as a string.
+            if isinstance(content, str) and types[name] in (int, float):
+                try:
+                    options[name] = types[name](content)
+                except ValueError:
+                    raise ValueError(f"{path}: {name}: {content!r} is no number") from None
+    return options
+
+
+def _load_mapping(path: Path) -> dict:
     import yaml
 
     try:
-        recipe = yaml.safe_load(text)  # JSON is YAML
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not a text file"
+        raise ValueError(f"{path}: {reason}; give a YAML or JSON recipe") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{path}: holds no options; write lines such as `max_steps: 1000`")
-    actions = {action.dest: action for action in parser._actions}
-    for key, value in recipe.items():
-        if key not in actions:
-            raise ValueError(f"{path}: {key!r} is no option; `dse-hf train --help_all` lists them")
-        # YAML reads 1e-3 as a string.
-        if isinstance(value, str) and actions[key].type in (int, float):
-            try:
-                value = actions[key].type(value)
-            except ValueError:
-                raise ValueError(f"{path}: {key}: {value!r} is no number") from None
-        actions[key].default, actions[key].required = value, False
+    return recipe

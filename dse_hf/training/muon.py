@@ -1,28 +1,30 @@
-"""The optimiser Muon (Jordan et al. 2024): momentum, made orthogonal."""
+"""The optimiser Muon (Jordan et al. 2024): each step is an orthogonal matrix made of the momentum."""
 
 import torch
 from torch import Tensor
 
 
-# Of the quintic iteration that brings singular values near 1 (Jordan et al. 2024), and how often it runs.
+# Coefficients of the quintic iteration that moves singular values near 1 (Jordan et al. 2024), and number of steps.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
-RMS = 0.2  # of an update, as AdamW's: learning rates and weight decay can be the same (Liu et al. 2025, section 2.2)
+# RMS of an update. AdamW's is similar, so learning rate and weight decay can stay (Liu et al. 2025, section 2.2).
+RMS = 0.2
 
 
 class Muon(torch.optim.AdamW):
     r"""
-    Kernels and matrices learn by Muon, all else by AdamW: biases, norms, and what has one input or output channel.
+    Muon for kernels and matrices, AdamW for all other parameters: biases, norms, and layers with one input or output
+    channel.
 
-    `torch.optim.Muon` takes matrices only. Here, a kernel (out, in, k) is a matrix of `out` rows. Every process needs
-    whole kernels, as in data-parallel training: this is not for FSDP or ZeRO-3.
+    `torch.optim.Muon` takes matrices only. Here, a kernel (out, in, k) is a matrix of `out` rows. Each process must
+    have whole kernels, as in data-parallel training, so this does not work with FSDP or ZeRO-3.
 
     Args:
-        params: as for `torch.optim.AdamW`.
-        momentum (`float`, *optional*, defaults to 0.95): of the gradients' mean, with Nesterov's look ahead.
-        kwargs: as for `torch.optim.AdamW`; the learning rate and the weight decay are those of both.
+        params: see `torch.optim.AdamW`.
+        momentum (`float`, *optional*, defaults to 0.95): momentum of the mean of gradients, in the form of Nesterov.
+        kwargs: see `torch.optim.AdamW`. Learning rate and weight decay are the same for both optimisers.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a value is out of its range.
     """
 
     def __init__(self, params, momentum: float = 0.95, **kwargs):
@@ -45,7 +47,7 @@ class Muon(torch.optim.AdamW):
                 if parameter.grad is not None:
                     self._update(parameter, group)
                     orthogonalized.append((parameter, parameter.grad))
-                    parameter.grad = None  # AdamW passes over it
+                    parameter.grad = None  # AdamW then skips this parameter.
         super().step()
         for parameter, gradient in orthogonalized:
             parameter.grad = gradient
@@ -55,20 +57,20 @@ class Muon(torch.optim.AdamW):
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-            state["step"] = torch.tensor(0.0)  # AdamW counts on it where a state is loaded
+            state["step"] = torch.tensor(0.0)  # AdamW needs it when a state is loaded.
         state["step"] += 1
         mean = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
         direction = orthogonalize(parameter.grad.lerp(mean, group["momentum"]).flatten(1))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        # An orthogonal matrix has an RMS of 1/√(its longer side).
+        # The RMS of an orthogonal matrix is 1/√(length of its longer side).
         parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * RMS * max(direction.shape) ** 0.5)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """A matrix (m, n) with the same singular vectors, and singular values from about 0.7 to 1.2."""
+    """Returns a matrix (m, n) with the same singular vectors, and singular values from about 0.7 to 1.2."""
     transposed = len(matrix) > matrix.shape[1]
     result = matrix.T if transposed else matrix
-    result = (result / (matrix.norm() + 1e-7)).bfloat16().contiguous()  # bfloat16 is near enough
+    result = (result / (matrix.norm() + 1e-7)).bfloat16().contiguous()  # bfloat16 is exact enough.
     first, third, fifth = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = result @ result.T

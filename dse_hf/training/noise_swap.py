@@ -1,24 +1,31 @@
-"""More mixtures of a batch, made where it is: for GPUs that learn faster than their processors load."""
+"""More mixtures from one batch, made on the GPU: useful if the GPU waits for data."""
 
 import torch
 from torch import Tensor
 
 
-def exchange_backgrounds(labels: Tensor, times: int) -> Tensor:
-    """Sources (B, K, C, T) → (B + times·B, K, C, T): the batch, then copies with each other's last source.
+def swap_noises(labels: Tensor, copies: int) -> Tensor:
+    """Returns a batch and copies of it, in which the mixtures have each other's noise (the last source).
 
-    A mixture's new background is as loud as its old one, so that its SNR stays the same; where there was none, there
-    is none. Copies turn the backgrounds round by steps drawn from PyTorch's generator: no pair comes twice, and there
-    are no more copies than other backgrounds.
+    A mixture's new noise is as loud as its own, so that its SNR stays the same. A mixture without noise stays without.
+    Each copy moves the noises on by another step, so that no pair of sources comes twice. There are at most as many
+    copies as other mixtures with noise.
+
+    Args:
+        labels (`Tensor`, (B, K, C, T)): the sources of a batch.
+        copies (`int`): number of copies, 0 or above.
+
+    Returns:
+        `Tensor`, (B · (1 + copies), K, C, T): the batch, followed by its copies.
     """
     level = labels[:, -1:].square().mean(dim=(-2, -1), keepdim=True).sqrt()  # (B, 1, 1, 1)
     noisy = (level.flatten() > 1e-8).nonzero().flatten()
-    even = labels[noisy, -1:] / level[noisy]
-    copies = [labels]
-    for step in (torch.randperm(max(len(noisy) - 1, 0))[:times] + 1).tolist():
-        copy = labels.clone()
-        copy[noisy, -1:] = even.roll(step, dims=0) * level[noisy]
-        # As `dse_hf.data` does: turned down where they would clip.
-        loudest = torch.cat([copy, copy.sum(dim=1, keepdim=True)], dim=1).abs().amax(dim=(1, 2, 3), keepdim=True)
-        copies.append(copy * (0.99 / loudest.clamp_min(1e-8)).clamp(max=1))
-    return torch.cat(copies)
+    noises = labels[noisy, -1:] / level[noisy]
+    batches = [labels]
+    for step in (torch.randperm(max(len(noisy) - 1, 0))[:copies] + 1).tolist():
+        swapped = labels.clone()
+        swapped[noisy, -1:] = noises.roll(step, dims=0) * level[noisy]
+        # Examples that would clip are turned down, as in `dse_hf.data.effects`.
+        peaks = torch.cat([swapped, swapped.sum(dim=1, keepdim=True)], dim=1).abs().amax(dim=(1, 2, 3), keepdim=True)
+        batches.append(swapped * (0.99 / peaks.clamp_min(1e-8)).clamp(max=1))
+    return torch.cat(batches)

@@ -29,7 +29,7 @@ logger = logging.get_logger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the training that `argv` (by default the command line) describes; returns the exit status."""
+    """Runs the training that `argv` (by default, the command line) describes. Returns the exit status."""
     try:
         train(*parse_arguments(argv))
     except (ValueError, OSError, StrictDataclassError) as error:
@@ -39,15 +39,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(model_args: ModelArguments, data_args: DataArguments, training_args: SeparationTrainingArguments) -> None:
-    """Trains, going on from the last checkpoint in the output folder, and leaves a folder there that can be published.
+    """Trains a model and fills the output folder so that it can be published.
 
-    It has the model, the feature extractor, `results.json` (scores of whole validation clips) and the model card.
+    The folder gets the model, the feature extractor, `results.json` (scores of whole validation clips) and the model
+    card. If it has checkpoints of an earlier run, training goes on from the last one.
 
     Raises:
         ValueError: an argument or the data cannot be used, or a checkpoint cannot be saved.
     """
-    # Examples hold waveforms, of which the trainer makes what the model's forward wants.
-    training_args.remove_unused_columns = False
+    check_output_folder(training_args.output_dir)
+    training_args.remove_unused_columns = False  # The trainer turns waveforms into the inputs of the model.
     warn_of_slow_bfloat16(training_args)
     set_seed(training_args.seed)
     model = build_model(model_args)
@@ -62,7 +63,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         train_dataset=training_set,
         eval_dataset=validation_set,
         processing_class=feature_extractor_for(model.config),
-        data_collator=default_data_collator,  # examples have one length; Trainer would pad with the feature extractor
+        data_collator=default_data_collator,  # All examples have the same length, so there is nothing to pad.
         callbacks=callbacks_of(training_args),
         optimizer_cls_and_kwargs=optimizer_of(training_args),
         clips=lambda: clips_of(model, data_args, training_args),
@@ -79,20 +80,29 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         trainer.push_to_hub()
 
 
+def check_output_folder(folder: str) -> None:
+    """Raises ValueError if a folder lies in the installed package, whose models a run must not replace."""
+    package = Path(__file__).resolve().parents[1]
+    if Path(folder).resolve().is_relative_to(package):
+        raise ValueError(
+            f"output_dir={str(folder)!r} lies in the package {package.name}; choose a folder outside of it"
+        )
+
+
 def warn_of_slow_bfloat16(arguments: SeparationTrainingArguments) -> None:
-    """Without AVX-512 torch emulates bfloat16 value by value."""
+    """Warns if PyTorch has to emulate bfloat16, which it does value by value on processors without AVX-512."""
     if arguments.bf16 and arguments.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        logger.warning("bf16: this processor lacks AVX-512, and is many times slower with it; add --bf16 false")
+        logger.warning("bf16: this processor lacks AVX-512 and is many times slower with bfloat16; add --bf16 false")
 
 
 def build_model(arguments: ModelArguments) -> PreTrainedModel:
-    """The model to start from: loaded, or from scratch with random weights."""
+    """Loads the model to start from, or makes a new one with random weights."""
     fields = arguments.model_config or {}
     if arguments.model is not None:
         if fields or arguments.paper_variant:
             raise ValueError(
-                f"model={arguments.model!r} goes on from weights whose configuration is fixed: "
-                "leave out model_config and paper_variant, or leave out model to start from scratch"
+                f"model={arguments.model!r} has a configuration that cannot be changed: leave out model_config and "
+                "paper_variant, or leave out model to train a new one"
             )
         return load_model(arguments.model, device="cpu", dtype="float32").train()
     if arguments.paper_variant:
@@ -102,7 +112,7 @@ def build_model(arguments: ModelArguments) -> PreTrainedModel:
 
 
 def examples_of(arguments: SeparationTrainingArguments) -> int | None:
-    """Examples that a run of `max_steps` takes; None if it counts epochs."""
+    """Number of examples in a run of `max_steps`; None if the run counts epochs."""
     if arguments.max_steps <= 0:
         return None
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
@@ -121,7 +131,7 @@ def callbacks_of(arguments: SeparationTrainingArguments) -> list:
 
 
 def optimizer_of(arguments: SeparationTrainingArguments) -> tuple[type, dict] | None:
-    """Class and options of the optimiser; None for the one that TrainingArguments name."""
+    """Class and options of the optimiser Muon; None to use the optimiser of TrainingArguments."""
     if not arguments.muon:
         return None
     betas = (arguments.adam_beta1, arguments.adam_beta2)
@@ -129,7 +139,7 @@ def optimizer_of(arguments: SeparationTrainingArguments) -> tuple[type, dict] | 
 
 
 def checkpoint_of(arguments: SeparationTrainingArguments) -> str | None:
-    """The checkpoint to go on from: the one that is named, else the last one in the output folder."""
+    """The checkpoint to go on from: the given one, or else the last one in the output folder."""
     checkpoint = arguments.resume_from_checkpoint
     if checkpoint is not None:
         if not os.path.isdir(checkpoint):
@@ -137,12 +147,12 @@ def checkpoint_of(arguments: SeparationTrainingArguments) -> str | None:
         return checkpoint
     checkpoint = last_complete_checkpoint(arguments.output_dir)
     if checkpoint is not None:
-        logger.warning(f"going on from {checkpoint}; to start anew, give another output_dir")
+        logger.warning(f"going on from {checkpoint}; to start again, give another output_dir")
     return checkpoint
 
 
 def clips_of(model: PreTrainedModel, data_args: DataArguments, training_args: SeparationTrainingArguments):
-    """The validation clips of an evaluation."""
+    """The whole validation clips that an evaluation scores."""
     config = model.config
     if training_args.eval_clips <= 0:
         return []
@@ -157,11 +167,11 @@ def clips_of(model: PreTrainedModel, data_args: DataArguments, training_args: Se
 
 
 def write_results_and_card(trainer: SeparationTrainer, model_args: ModelArguments, data_args: DataArguments) -> None:
-    """`results.json` with the scores of the last evaluation, and the model card, into the output folder."""
+    """Writes the scores of the last evaluation (`results.json`) and the model card into the output folder."""
     folder, config = Path(trainer.args.output_dir), trainer.model.config
     datasets = [str(spec) for specs in training_specs(data_args).values() for spec in specs]
     if trainer.clip_records:
-        # Where folders lie on this machine is nobody's business.
+        # Results may be published, so they name a local folder without its path.
         names = [Path(name).resolve().name if os.path.isdir(name) else name for name in datasets]
         name = f"{data_args.validation_split} split of {', '.join(names)}"
         results = {**results_of(trainer.clip_records, folder.name, name, config), "hardware": str(trainer.args.device)}

@@ -18,7 +18,7 @@ from transformers.utils import PushInProgress, logging
 from ..data import Clip
 from ..models.modeling_separation import center_crop
 from .losses import WeightedLoss
-from .noise_swap import exchange_backgrounds
+from .noise_swap import swap_noises
 from .validation import log_clips, mean_metrics, score_clips
 
 
@@ -33,11 +33,11 @@ class SeparationTrainer(Trainer):
 
     Args:
         clips (`Callable[[], Iterable[Clip]]`, *optional*): gives the clips that an evaluation separates and scores.
-        write_card (`Callable[[], None]`, *optional*): writes the model card, in place of Trainer's.
+        write_card (`Callable[[], None]`, *optional*): writes the model card, instead of `transformers.Trainer`.
         kwargs: see `transformers.Trainer`.
 
     Raises:
-        ValueError: a loss that there is not, or losses for an autoencoder, which has its own.
+        ValueError: there is no such loss, or losses are given for an autoencoder, which has its own.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SeparationTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         if not isinstance(self.train_dataset, IterableDataset):
             return super().get_train_dataloader()
-        # Processes have their own parts of a stream. Accelerate would have the first one read for all of them.
+        # Each process reads its own part of a stream. With accelerate's loader, one process would read for all.
         return StreamLoader(
             self.train_dataset,
             batch_size=self._train_batch_size,
@@ -72,7 +72,7 @@ class SeparationTrainer(Trainer):
         )
 
     def training_step(self, *args, **kwargs):
-        # All windows have one length, so that cuDNN's search for the best kernels pays; clips have many.
+        # All windows have the same length, so cuDNN's search for the fastest kernels is worth its time. Clips do not.
         before = torch.backends.cudnn.benchmark
         torch.backends.cudnn.benchmark = before or not torch.backends.cudnn.deterministic
         try:
@@ -82,8 +82,8 @@ class SeparationTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         mixture, labels = inputs["input_values"], inputs["labels"]  # (B, C, T), (B, K, C, T)
-        if model.training and self.args.background_exchanges:
-            labels = exchange_backgrounds(labels, self.args.background_exchanges)
+        if model.training and self.args.noise_swaps:
+            labels = swap_noises(labels, self.args.noise_swaps)
             mixture = labels.sum(dim=1)
         if self.model.has_own_loss:
             outputs = model(**self.model.training_inputs(mixture, labels))
@@ -94,7 +94,7 @@ class SeparationTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, **kwargs):
-        """The loss on windows, and the scores of whole clips: `eval_si_sdr` and so on are the first source's."""
+        """Measures the loss on windows and the scores of whole clips. `eval_si_sdr` etc. are of the first source."""
         output = super().evaluation_loop(dataloader, description, True, ignore_keys, **kwargs)
         if self.clips is not None:
             prefix = kwargs.get("metric_key_prefix", "eval")
@@ -104,7 +104,7 @@ class SeparationTrainer(Trainer):
         return output
 
     def _score_clips(self) -> list[dict]:
-        """Every process scores its share of the clips, and gets the records of all."""
+        """Scores this process's share of the clips. Returns the records of all processes."""
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         rank, processes = self.args.process_index, self.args.world_size
         mine = (clip for number, clip in enumerate(self.clips()) if number % processes == rank)
@@ -115,7 +115,7 @@ class SeparationTrainer(Trainer):
         return gather_object(records) if processes > 1 else records
 
     def _tensorboard(self):
-        """TensorBoard's writer, in the process that writes, if TensorBoard is reported to."""
+        """The writer of TensorBoard, or None in processes that do not write to it."""
         callbacks = self.callback_handler.callbacks
         return next((c.tb_writer for c in callbacks if isinstance(c, TensorBoardCallback)), None)
 
@@ -123,10 +123,10 @@ class SeparationTrainer(Trainer):
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter when the disk is full
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full.
             if is_complete(folder):
                 raise
-            # Else a later run would take it for one to go on from, or keep it in an older one's place.
+            # Otherwise a later run would go on from it, or delete an older checkpoint to keep this one.
             shutil.rmtree(folder, ignore_errors=True)
             raise ValueError(
                 f"{folder}: could not be saved ({error}); earlier checkpoints are kept. Make room and run the same "
@@ -136,7 +136,7 @@ class SeparationTrainer(Trainer):
     def init_hf_repo(self, *args, **kwargs):
         try:
             super().init_hf_repo(*args, **kwargs)
-        except Exception as error:  # of the Hub's client, of many kinds
+        except Exception as error:  # The Hub's client raises errors of many kinds.
             raise ValueError(
                 f"hub_model_id={self.args.hub_model_id!r}: the repository cannot be made ({error}); "
                 "run `hf auth login`, check the name and the network, or leave out push_to_hub"
@@ -152,7 +152,7 @@ class SeparationTrainer(Trainer):
             ) from error
 
     def _push_from_checkpoint(self, checkpoint_folder):
-        """Pushes the checkpoint's model in the background; what else there is in it are Trainer's pickles."""
+        """Pushes the model of a checkpoint in the background, without the pickles that Trainer saves beside it."""
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
         if self.push_in_progress is not None and not self.push_in_progress.is_done():
@@ -175,17 +175,17 @@ class SeparationTrainer(Trainer):
     def _save(self, output_dir=None, state_dict=None):
         super()._save(output_dir, state_dict)
         if Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
-            # A pickle, which nobody should load; checkpoints keep theirs to go on from.
+            # It is a pickle, which nobody should load. Checkpoints keep theirs, so that training can go on.
             (Path(self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
 
     def create_model_card(self, *args, **kwargs):
-        """Writes our card: Trainer calls this before a push, and would overwrite it."""
+        """Writes our card. Trainer calls this before a push and would overwrite it."""
         if self.write_card is not None and self.is_world_process_zero():
             self.write_card()
 
 
 class StreamLoader(DataLoader):
-    """A loader that tells its dataset the epoch, as accelerate's loaders do."""
+    """A loader that passes the number of the epoch on to its dataset, as accelerate's loaders do."""
 
     def set_epoch(self, epoch: int) -> None:
         self.dataset.set_epoch(epoch)
@@ -198,7 +198,7 @@ def _report_failed_push(checkpoint_folder, job) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint was saved to its end: `trainer_state.json` is written last."""
+    """Whether a checkpoint was saved completely: `trainer_state.json` is written last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -207,7 +207,7 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def last_complete_checkpoint(output_dir: str) -> str | None:
-    """The latest checkpoint in the folder that was saved to its end."""
+    """The latest checkpoint in the folder that was saved completely, or None."""
     folders = [path for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name[11:].isdigit()]
     complete = [path for path in folders if is_complete(path)]
     return str(max(complete, key=lambda path: int(path.name[11:]))) if complete else None

@@ -15,7 +15,7 @@ import soundfile
 
 from dse_hf.data import Clip
 from dse_hf.data.augmentation import RandomEqualizer, RandomSpeed, Waveform, rms
-from dse_hf.data.clips import lay_out
+from dse_hf.data.clips import fill_stretch
 from dse_hf.data.noises import ColouredNoise
 
 
@@ -61,7 +61,7 @@ class Clips:
             path = paths[int(rng.integers(len(paths)))]
             return lambda: soundfile.read(path, dtype="float32")[0][None]
 
-        return name, lay_out(following()(), following, length, rng, speed, round(max_gap * RATE))
+        return name, fill_stretch(following()(), following, length, rng, speed, round(max_gap * RATE))
 
 
 def read_sources(corpus: str | Path, split: str) -> dict[str, Clips]:

@@ -83,7 +83,7 @@ def test_formants_move_while_pitch_and_level_stay(draw, formant):
 
 def test_formants_of_channels_move_alike_and_short_ones_do_not(rng):
     stereo = RandomFormants(16000)(np.concatenate([vowel(2000), -vowel(2000)]), rng)
-    np.testing.assert_array_equal(stereo[0], -stereo[1])
+    np.testing.assert_allclose(stereo[0], -stereo[1], atol=1e-6)  # Fourier transforms of rows may round differently
     assert np.abs(stereo[:1] - vowel(2000)).max() > 0.1
     short = vowel(2000)[:, :511]
     np.testing.assert_array_equal(RandomFormants(16000)(short, rng), short)

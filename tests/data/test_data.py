@@ -1,12 +1,15 @@
 import csv
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import torch
+from datasets import Dataset
 
 from dse_hf import WaveUNetConfig
+from dse_hf.audio import AudioError
 from dse_hf.data import (
     ClipCollection,
     DataArguments,
@@ -14,8 +17,10 @@ from dse_hf.data import (
     SpeechNoiseMixtures,
     build_training_set,
     build_validation_set,
+    decode_clip,
 )
 from dse_hf.data.augmentation import rms
+from tests.data.clips import config
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +66,12 @@ def test_clips_are_decoded_resampled_and_mixed_down(folder):
 
 
 def test_bytes_are_clips_too(folder):
-    from datasets import Dataset
-
-    from dse_hf.data import decode_clip
-
     content = (folder / "speech" / "train" / "0.flac").read_bytes()
     item = Dataset.from_list([{"audio": {"bytes": content, "path": None}}])[0]["audio"]
     assert decode_clip(item, 16000).shape == (1, 4000)
 
 
 def test_what_libsndfile_does_not_read_is_a_clip_too(tmp_path):
-    import av
-
-    from dse_hf.audio import AudioError
-    from dse_hf.data import decode_clip
-
     with av.open(str(tmp_path / "clip.m4a"), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
@@ -220,7 +216,7 @@ def test_speakers_are_drawn_as_evenly_as_asked(tmp_path, rng, balance, share):
     for augment, expected in ((True, share), (False, 0.1)):
         options = {"clean_share": 1.0, "noise_only_share": 0.0, "speed_and_equalizer": False, "augment": augment}
         examples = SpeechNoiseMixtures(
-            clips, clips, 300, 600, DataArguments("", "", speaker_balance=balance, babble_share=0.0, **options)
+            clips, clips, 300, 600, DataArguments("", "", speaker_balancing=balance, babble_share=0.0, **options)
         )
         alternates = [np.ptp(example["labels"][0]) > 0 for example in examples]
         assert np.mean(alternates) == pytest.approx(expected, abs=0.05)
@@ -315,7 +311,7 @@ def test_a_cleaned_column_that_does_not_fit(tmp_path, caplog):
         ClipCollection(str(tmp_path), "train", 16000, cleaned_column="clear")
     clips = ClipCollection(str(tmp_path), "train", 16000, cleaned_column="cleaned")
     with pytest.raises(DataError, match="none of its 1 clips can be used"):
-        clips.usable(0)
+        clips.read_or_next(0)
     assert "recording and cleaned have 4000 samples at 16000 Hz and 3999 samples at 16000 Hz" in caplog.text
 
 
@@ -387,9 +383,6 @@ def test_stereo_mixtures(folder):
 
 
 def test_datasets_of_speech_and_noise_are_mixed_by_weight(folder):
-    from dse_hf.data import build_training_set
-    from tests.data.clips import config
-
     speech = [f"{folder / 'speech'},weight=3", str(folder / "noise")]  # tones, or noise
     options = {"clean_share": 1.0, "noise_only_share": 0.0, "augment": False, "window_seconds": 0.1}
     training = build_training_set(DataArguments(speech, str(folder / "noise"), **options), config(), examples=100)
@@ -399,18 +392,13 @@ def test_datasets_of_speech_and_noise_are_mixed_by_weight(folder):
 
 
 def test_speech_and_noise_are_two_sources(folder):
-    from dse_hf.data import build_training_set
-    from tests.data.clips import config
-
     with pytest.raises(ValueError, match="two sources, not a, b, c; give stems"):
         build_training_set(DataArguments(str(folder), str(folder)), config(("a", "b", "c")))
 
 
 def test_a_stretch_of_a_long_clip(folder, tmp_path, monkeypatch):
     """Only what is needed of a long recording is decoded, and a pause in it is no silent clip."""
-    from dse_hf.data import decoding
-
-    monkeypatch.setattr(decoding, "LONG_CLIP", 0.5)
+    monkeypatch.setattr("dse_hf.data.decoding.LONG_CLIP", 0.5)
     (tmp_path / "train").mkdir()
     samples = np.zeros(160000)
     samples[80000:] = 0.25

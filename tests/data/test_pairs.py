@@ -7,7 +7,7 @@ import torch
 from datasets import Audio, Dataset, DatasetDict
 from torch.utils.data import DataLoader
 
-from dse_hf.data import DataArguments, build_training_set, build_validation_set, load_split
+from dse_hf.data import DataArguments, build_training_set, build_validation_set, decode_clip, load_split
 from tests.data.clips import RATE, config, constant, encoded, identify, item, pair_rows
 
 
@@ -112,22 +112,20 @@ def test_stereo_and_resampling(tmp_path):
     noisy_at_16k = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert stereo["input_values"].shape == (2, 16000)
     np.testing.assert_allclose(stereo["input_values"][0, middle], noisy_at_16k[middle], atol=1e-3)
-    np.testing.assert_allclose(stereo["input_values"][1], -stereo["input_values"][0] / 2, atol=1e-6)
+    np.testing.assert_allclose(stereo["input_values"][1], -stereo["input_values"][0] / 2, atol=1e-5)
     np.testing.assert_allclose(stereo["labels"][0, 1], clean, atol=1e-6)
     mono = build_training_set(arguments(tmp_path, window_seconds=1.0), config())[0]
-    np.testing.assert_allclose(mono["input_values"][0], stereo["input_values"].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(mono["input_values"][0], stereo["input_values"].mean(axis=0), atol=1e-5)
 
 
 def test_a_window_of_a_long_clip_equals_that_of_the_whole(tmp_path, monkeypatch):
-    from dse_hf.data import parallel
-
     rng = np.random.default_rng(0)
     noisy, clean = rng.normal(size=(2, 48000)) * 0.1
     row = {"noisy": item(noisy, rate=24000), "clean": item(clean, rate=24000)}
     Dataset.from_list([row]).to_parquet(tmp_path / "train.parquet")
     whole = build_training_set(arguments(tmp_path, window_seconds=0.2), config(), examples=4)
     expected = [example["labels"] for example in whole]
-    monkeypatch.setattr(parallel, "LONG_CLIP", 0.1)
+    monkeypatch.setattr("dse_hf.data.parallel.LONG_CLIP", 0.1)
     for example, labels in zip(whole, expected):
         np.testing.assert_allclose(example["labels"], labels, atol=2e-4)
 
@@ -234,8 +232,6 @@ def test_folders_of_audio_files(tmp_path, layout):
 
 
 def test_paths_arrays_and_bytes_are_audio(tmp_path):
-    from dse_hf.data import decode_clip
-
     (tmp_path / "clip.wav").write_bytes(encoded(constant(0.5, 100)))
     expected = constant(0.5, 100)[None]
     for audio in (

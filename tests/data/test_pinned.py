@@ -1,4 +1,7 @@
-"""The mixtures of the model card's figures stay the same to the bit, whatever is added to dse_hf.data."""
+"""The mixtures of the model card's figures stay the same to the bit, whatever is added to dse_hf.data.
+
+All they need is sums in double precision, whose last bits do not reach the samples, and single operations.
+"""
 
 import csv
 import hashlib
@@ -68,7 +71,7 @@ def test_held_out_mixtures(corpus):
 
 
 def test_training_mixtures(corpus):
-    """With today's augmentation, to a rounding: sines and Fourier transforms differ between processors."""
+    """With augmentation, to a rounding: sines and Fourier transforms differ between processors."""
     speech, noise = (ClipCollection(str(corpus / name), "test", 16000) for name in ("speech", "noise"))
     arguments = DataArguments(str(corpus / "speech"), str(corpus / "noise"))
     mixtures = SpeechNoiseMixtures(speech, noise, 32000, 12, arguments, seed=3)

@@ -1,9 +1,11 @@
 import re
+from dataclasses import fields, replace
 
 import pytest
 from transformers import HfArgumentParser
 
 from dse_hf.data import DataArguments, DatasetSpec, parse_specs
+from dse_hf.data.arguments import DATA_SECTIONS
 
 
 @pytest.mark.parametrize(
@@ -55,15 +57,24 @@ def test_arguments_come_from_the_command_line():
     (arguments,) = parser.parse_args_into_dataclasses(argv.split())
     assert arguments.dataset == ["a,weight=2", "b"] and arguments.shape == "pairs" and arguments.streaming
     assert (arguments.noisy_column, arguments.source_columns, arguments.snr_low) == ("in", ["x=y"], -3)
-    assert arguments.names() == ["a", "b"]
 
 
 def test_every_argument_has_a_help_text():
-    from dataclasses import fields
-
     for field in fields(DataArguments):
         assert len(field.metadata["help"]) > 15 and field.metadata["help"].endswith("."), field.name
     assert "--babble_share" in HfArgumentParser(DataArguments).format_help()
+
+
+def test_every_argument_is_of_one_group():
+    grouped = [field.name for group in DATA_SECTIONS.values() for field in fields(group)]
+    assert grouped == [field.name for field in fields(DataArguments)]
+    assert DataArguments("a", "b").noise_dataset == "b"  # The datasets come first.
+
+
+def test_former_names_are_taken(caplog):
+    assert DataArguments(speaker_balance=0.5).speaker_balancing == 0.5
+    assert replace(DataArguments(), speaker_balance=0.5).speaker_balancing == 0.5
+    assert "speaker_balance is now called speaker_balancing" in caplog.text
 
 
 def test_one_excluded_speaker_or_several():
@@ -76,18 +87,24 @@ def test_one_excluded_speaker_or_several():
     [
         ({"snr_low": 5, "snr_high": 0}, "snr_low=5: must not exceed snr_high=0"),
         ({"babble_share": 1.5}, "babble_share=1.5: must be from 0 to 1"),
-        ({"babble_share": 0.9}, "synthetic_noise_share=0.12 and babble_share=0.9 and crowd_share=0.0: exceed 1"),
+        (
+            {"babble_share": 0.9},
+            "synthetic_noise_share=0.12 and babble_share=0.9 and crowd_share=0.0: must not exceed 1",
+        ),
         ({"synthetic_noises": ["hum", "rain"]}, "synthetic_noises='rain': choose among coloured, hum, tones,"),
-        ({"synthetic_noises": []}, "synthetic_noise_share=0.12 with no synthetic_noises: name one of coloured,"),
+        (
+            {"synthetic_noises": []},
+            "synthetic_noise_share=0.12 with no synthetic_noises: name at least one of coloured,",
+        ),
         ({"window_seconds": 0}, "window_seconds=0: must be above 0"),
         ({"gain_db": -1}, "gain_db=-1: must be 0 or above"),
         ({"speech_equalizer_db": -3}, "speech_equalizer_db=-3: must be 0 or above"),
         ({"voice_variation_high": 1.0}, "voice_variation_high=1.0: must be above 1"),
-        ({"speaker_balance": 1.5}, "speaker_balance=1.5: must be from 0 to 1"),
-        ({"speaker_balance": 0.5, "streaming": True}, "speaker_balance=0.5 with streaming"),
-        ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] with streaming"),
-        ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' with streaming: give one of them"),
-        ({"shape": "pair"}, "shape='pair': choose among"),
+        ({"speaker_balancing": 1.5}, "speaker_balancing=1.5: must be from 0 to 1"),
+        ({"speaker_balancing": 0.5, "streaming": True}, "speaker_balancing=0.5 does not work with streaming"),
+        ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] does not work with streaming"),
+        ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' does not work with streaming: give only one"),
+        ({"shape": "pair"}, "shape='pair': choose among auto, pairs"),
     ],
 )
 def test_numbers_out_of_range(options, message):

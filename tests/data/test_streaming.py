@@ -2,10 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from datasets import Audio, Dataset
 from torch.utils.data import DataLoader
 
 from dse_hf.data import DataArguments, build_training_set
+from dse_hf.data.row_streams import WorkerShare
 from tests.data.clips import RATE, config, constant, encoded, identify, item, pair_rows
 
 
@@ -162,14 +164,10 @@ def test_resampling_in_streams(tmp_path):
 
 
 def test_the_process_is_that_of_torch_distributed(monkeypatch):
-    import torch
-
-    from dse_hf.data.row_streams import Share
-
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     monkeypatch.setenv("RANK", "1")
-    assert (Share().rank, Share().world_size) == (3, 4)
+    assert (WorkerShare().rank, WorkerShare().world_size) == (3, 4)
     # Every process gets as many, so that none waits for another at the end.
-    assert [Share(rank, 4).of(10) for rank in range(4)] == [3] * 4
+    assert [WorkerShare(rank, 4).of(10) for rank in range(4)] == [3] * 4

@@ -63,7 +63,7 @@ def test_an_update_is_as_large_as_adamws(model):
     Muon(with_gradients(model).parameters(), lr=1e-2, weight_decay=0).step()
     for block in ("encoder.1", "bottleneck.0", "decoder.0", "decoder.1"):
         change = model.get_parameter(f"network.{block}.weight") - before.get_parameter(f"network.{block}.weight")
-        assert change.square().mean().sqrt().item() == pytest.approx(1e-2 * RMS, rel=0.2)
+        assert change.square().mean().sqrt().item() == pytest.approx(1e-2 * RMS, rel=0.4)
 
 
 def test_weights_decay(model):

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,14 @@ import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import dse_hf
 from dse_hf import DAEModel, DVAEModel, WaveUNetConfig, WaveUNetModel
-from dse_hf.training.arguments import ModelArguments, parse_arguments
-from dse_hf.training.noise_swap import exchange_backgrounds
+from dse_hf.data import DataArguments, build_training_set, evaluation_clips
+from dse_hf.evaluation import metrics
+from dse_hf.training.arguments import SECTIONS, ModelArguments, parse_arguments
+from dse_hf.training.noise_swap import swap_noises
 from dse_hf.training.run import build_model, main
-from dse_hf.training.trainer import last_complete_checkpoint
+from dse_hf.training.trainer import SeparationTrainer, last_complete_checkpoint
 
 
 RATE = 16000
@@ -95,21 +99,18 @@ class TestRun:
         files = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
         assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "results.json"} <= files
         assert not any(name.endswith((".bin", ".part")) for name in files)  # no pickles
-        metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
-        assert {"eval_loss", "eval_si_sdr", "eval_si_sdr_improvement", "eval_background_si_sdr"} <= set(metrics)
+        scores = json.loads((tmp_path / "run" / "validation_results.json").read_text())
+        assert {"eval_loss", "eval_si_sdr", "eval_si_sdr_improvement", "eval_background_si_sdr"} <= set(scores)
         results = json.loads((tmp_path / "run" / "results.json").read_text())["models"]
         assert list(results) == ["input", "run"]
         improvement = results["run"]["mean"]["si_sdr"] - results["input"]["mean"]["si_sdr"]
-        assert improvement == pytest.approx(metrics["eval_si_sdr_improvement"], abs=1e-2)
+        assert improvement == pytest.approx(scores["eval_si_sdr_improvement"], abs=1e-2)
         result = results["run"]
         assert not any(str(corpus) in (tmp_path / "run" / name).read_text() for name in ("results.json", "README.md"))
-        assert result["mean"]["si_sdr"] == pytest.approx(metrics["eval_si_sdr"], abs=1e-3)
+        assert result["mean"]["si_sdr"] == pytest.approx(scores["eval_si_sdr"], abs=1e-3)
         assert len(result["clips"]) == 2
 
     def test_scores_are_of_whole_clips_through_separate(self, corpus, tmp_path):
-        from dse_hf.data import DataArguments, evaluation_clips
-        from dse_hf.evaluation import metrics
-
         model = run(corpus, tmp_path / "run", max_steps=1)
         arguments = DataArguments(str(corpus / "speech"), str(corpus / "noise"), validation_examples=2)
         clips = evaluation_clips(arguments, "validation", sampling_rate=RATE, sources=model.config.sources, limit=2)
@@ -122,9 +123,9 @@ class TestRun:
 
     def test_perceptual_scores_on_request(self, corpus, tmp_path, quick_metrics):
         run(corpus, tmp_path / "run", eval_perceptual=True, max_steps=1, eval_clips=1)
-        metrics = json.loads((tmp_path / "run" / "validation_results.json").read_text())
-        assert 0 < metrics["eval_stoi"] <= 1 and 1 <= metrics["eval_pesq"] <= 4.65
-        assert "eval_background_pesq" not in metrics  # a score of speech
+        scores = json.loads((tmp_path / "run" / "validation_results.json").read_text())
+        assert 0 < scores["eval_stoi"] <= 1 and 1 <= scores["eval_pesq"] <= 4.65
+        assert "eval_background_pesq" not in scores  # a score of speech
 
     def test_a_recipe_run_twice_gives_the_same_numbers(self, corpus, tmp_path):
         options = {"model_config": {**AUTOENCODER, "dropout": 0.5}, "losses": ["mse"], "model_type": "dvae"}
@@ -164,9 +165,6 @@ class TestModels:
         ],
     )
     def test_overfits_one_batch(self, corpus, tmp_path, model_class, fields):
-        from dse_hf.data import build_training_set
-        from dse_hf.training.trainer import SeparationTrainer
-
         options = {"losses": ["mse"], "max_steps": 150, "logging_steps": 1, "save_strategy": "no", **fields}
         _, data, arguments = parse_arguments([str(write_recipe(corpus, tmp_path / "run", **options))])
         arguments.remove_unused_columns = False
@@ -311,7 +309,7 @@ class TestTrainersOptions:
         assert set(found) == {(True, not deterministic), (False, False)} and not torch.backends.cudnn.benchmark
 
 
-class TestBackgroundExchanges:
+class TestNoiseSwaps:
     def sources(self):
         """Six mixtures of SNRs and levels apart; the first has no background, the second no foreground."""
         labels = 0.05 * torch.randn(6, 2, 2, 4000, generator=torch.Generator().manual_seed(0))
@@ -321,7 +319,7 @@ class TestBackgroundExchanges:
 
     def test_every_mixture_has_another_background_as_loud(self):
         labels = self.sources()
-        made = exchange_backgrounds(labels, 3)
+        made = swap_noises(labels, 3)
         assert made.shape == (24, 2, 2, 4000) and torch.equal(made[:6], labels)
         copies = made[6:].view(3, 6, 2, 8000)
         torch.testing.assert_close(copies[:, :, 0], labels[:, 0].flatten(1).expand(3, 6, 8000))
@@ -339,13 +337,13 @@ class TestBackgroundExchanges:
         labels = self.sources()
         labels[2, 0, :, 100] = 0.9
         labels[3, 1, :, 100] = 0.5
-        made = exchange_backgrounds(labels, 4)
+        made = swap_noises(labels, 4)
         assert made.sum(dim=1).abs().max() < 1
-        assert made[6:].sum(dim=1).abs().amax() == pytest.approx(0.99)
+        assert made[6:].sum(dim=1).abs().amax() == pytest.approx(0.99, rel=1e-5)
 
     @pytest.mark.parametrize(("rows", "copies"), [([0], 0), ([0, 2], 0), ([0, 2, 3], 1)])
     def test_no_more_than_there_are_backgrounds(self, rows, copies):
-        assert len(exchange_backgrounds(self.sources()[rows], 5)) == len(rows) * (1 + copies)
+        assert len(swap_noises(self.sources()[rows], 5)) == len(rows) * (1 + copies)
 
     def test_training_takes_them_and_evaluation_does_not(self, corpus, tmp_path, monkeypatch):
         common = {"max_steps": 2, "optim": "sgd", "per_device_train_batch_size": 4, "logging_steps": 1}
@@ -359,16 +357,16 @@ class TestBackgroundExchanges:
         monkeypatch.setattr(WaveUNetModel, "forward", seen)
         run(corpus, tmp_path / "plain", **common)
         plain, sizes[:] = list(sizes), []
-        run(corpus, tmp_path / "exchanged", background_exchanges=2, **common)
+        run(corpus, tmp_path / "swapped", noise_swaps=2, **common)
         assert [size for trains, size in plain if trains] == [4, 4]
         assert [size for trains, size in sizes if trains] == [12, 12]
         assert [size for trains, size in sizes if not trains] == [size for trains, size in plain if not trains]
-        assert logged(tmp_path / "plain") != logged(tmp_path / "exchanged")
+        assert logged(tmp_path / "plain") != logged(tmp_path / "swapped")
 
     def test_more_than_the_batch_has_is_refused(self, corpus, tmp_path, capsys):
-        path = write_recipe(corpus, tmp_path / "out", background_exchanges=2)
+        path = write_recipe(corpus, tmp_path / "out", noise_swaps=2)
         assert main([str(path)]) == 1
-        assert "background_exchanges=2: a batch of 2 has 1" in capsys.readouterr().err
+        assert "noise_swaps=2: must be from 0 to 1, per_device_train_batch_size less 1" in capsys.readouterr().err
 
 
 class TestCheckpoints:
@@ -383,6 +381,7 @@ class TestCheckpoints:
             [sys.executable, "-m", "dse_hf.training.run", str(path)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         while last_complete_checkpoint(tmp_path / "killed") is None:
             assert process.poll() is None, "the run ended before it was killed"
@@ -482,20 +481,35 @@ def test_processes_share_a_stream(corpus, tmp_path):
 
 
 class TestArguments:
-    def test_options_override_the_recipe(self, tmp_path):
-        path = tmp_path / "recipe.yaml"
-        path.write_text(
-            "speech_dataset: a\nnoise_dataset: b\noutput_dir: c\nlearning_rate: 1e-3\nsnr_low: -3\nbf16: false\n"
-            "losses: [l1, 'mse:2']\n"
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            "snr_low: -3\naugment: false\nspeaker_balancing: 5e-1\nmodel: a\nlosses: [l1, 'mse:2']\nnoise_swaps: 2\n",
+            "mixing: {snr_low: -3, augment: false}\nspeech_augmentation:\n  speaker_balancing: 0.5\nhub:\n"
+            "model: {model: a}\ntraining: {losses: [l1, 'mse:2'], noise_swaps: 2}\n",
+            "snr_low: -3\naugment: false\nspeaker_balance: 0.5\nmodel: a\nlosses: [l1, 'mse:2']\n",
+        ],
+        ids=["flat", "sections", "former names"],
+    )
+    def test_a_recipe_is_flat_or_in_sections_and_options_override_it(self, tmp_path, caplog, lines):
+        (tmp_path / "recipe.yaml").write_text(
+            f"{lines}output_dir: c\nuse_cpu: true\nlearning_rate: 1e-3\nsnr_high: 0\n"
         )
-        _, data, training = parse_arguments([str(path), "--snr_low", "1.5"])
-        assert (data.snr_low, training.learning_rate, training.losses) == (1.5, 1e-3, ["l1", "mse:2"])
-        assert training.dataloader_pin_memory == torch.cuda.is_available()
+        options = ["--background-exchanges=2"] if "speaker_balance:" in lines else []
+        model, data, training = parse_arguments([str(tmp_path / "recipe.yaml"), "--snr_high", "1.5", *options])
+        assert (data.snr_low, data.snr_high, data.augment, data.speaker_balancing) == (-3, 1.5, False, 0.5)
+        assert (training.learning_rate, training.losses, training.noise_swaps) == (1e-3, ["l1", "mse:2"], 2)
+        assert model.model == "a" and not training.dataloader_pin_memory
+        assert ("background_exchanges is now called noise_swaps" in caplog.text) == bool(options)
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
             ("learning_rat: 1\n", "'learning_rat' is no option"),
+            ("mixng: {snr_low: 1}\n", "'mixng' is no option; no section either; the sections are model, datasets,"),
+            ("training: {snr_low: 1}\n", "snr_low is in the section training, but belongs to mixing"),
+            ("mixing: {snr_low: 1}\nsnr_low: 2\n", "snr_low is given twice"),
+            ("mixing: 3\n", "mixing is a section; write its options below it"),
             ("learning_rate: fast\n", "learning_rate: 'fast' is no number"),
             (None, "No such file"),
             ("- a list\n", "holds no options"),
@@ -516,6 +530,17 @@ class TestArguments:
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("dse-hf train: ") and message in error
 
+    def test_a_model_config_on_the_command_line(self):
+        options = ["--output_dir", "runs/x", "--use_cpu", "--model_config"]
+        assert parse_arguments([*options, '{"num_layers": 3}'])[0].model_config == {"num_layers": 3}
+        with pytest.raises(ValueError, match="model_config='3': is no JSON object"):
+            parse_arguments([*options, "3"])
+
+    def test_a_run_does_not_write_into_the_package(self, capsys):
+        folder = Path(dse_hf.__file__).parent / "pretrained" / "mine"
+        assert main(["--output_dir", str(folder), "--use_cpu"]) == 1
+        assert "lies in the package dse_hf" in capsys.readouterr().err and not folder.exists()
+
     def test_help_is_for_people(self, capsys):
         for option, known, unknown in (("--help", "--snr_low", "--adam_beta1"), ("--help_all", "--adam_beta1", None)):
             with pytest.raises(SystemExit) as exit:
@@ -523,6 +548,8 @@ class TestArguments:
             text = capsys.readouterr().out
             assert exit.value.code == 0 and known in text and (unknown is None or unknown not in text)
             assert "--losses" in text and "--max_steps" in text
+            sections = [line for line in text.splitlines() if re.fullmatch(r"[a-z_]+:", line)]
+            assert sections == ["options:", *(f"{name}:" for name in SECTIONS)]
             assert ("--snr-low" in text) == (option == "--help_all")  # one spelling is enough for people
 
     def test_shipped_recipes_can_be_read_and_built(self):

@@ -1,8 +1,10 @@
 """Losses between estimated and true sources: `loss(estimates, labels, mixture)` → a number.
 
-Estimates and labels are (B, S, C, T), of some or all sources; the mixture is (B, C, T).
+Estimates and labels are (B, S, C, T), of all sources or of some; the mixture is (B, C, T).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,20 +16,29 @@ from .stoi import STOILoss
 from .waveform import L1Loss, MixtureSNRLoss, MSELoss, SISDRLoss
 
 
-LOSSES = {
-    "mse": MSELoss,
-    "l1": L1Loss,
-    "si_sdr": SISDRLoss,
-    "mixture_snr": MixtureSNRLoss,
-    "multi_resolution_stft": MultiResolutionSTFTLoss,
-    "stoi": STOILoss,
-    "estoi": partial(STOILoss, extended=True),
-    "pesq": PESQLoss,
-}
+@dataclass(frozen=True)
+class LossType:
+    """How a loss is made, and what it needs."""
 
-# Spectral terms leave the last source out, unless they are told: it is the rest of the mixture.
-SPECTRAL = {"multi_resolution_stft", "stoi", "estoi", "pesq"}
-_OF_A_RATE = {"stoi", "estoi", "pesq"}
+    make: Callable[..., nn.Module]
+    without_last_source: bool = False  # A default for losses on spectra: the last source is the rest of the mixture.
+    needs_sampling_rate: bool = False
+
+    def __call__(self, sampling_rate: int = 16000) -> nn.Module:
+        return self.make(sampling_rate) if self.needs_sampling_rate else self.make()
+
+
+# A new loss is one entry here.
+LOSSES = {
+    "mse": LossType(MSELoss),
+    "l1": LossType(L1Loss),
+    "si_sdr": LossType(SISDRLoss),
+    "mixture_snr": LossType(MixtureSNRLoss),
+    "multi_resolution_stft": LossType(MultiResolutionSTFTLoss, without_last_source=True),
+    "stoi": LossType(STOILoss, without_last_source=True, needs_sampling_rate=True),
+    "estoi": LossType(partial(STOILoss, extended=True), without_last_source=True, needs_sampling_rate=True),
+    "pesq": LossType(PESQLoss, without_last_source=True, needs_sampling_rate=True),
+}
 
 
 class WeightedLoss(nn.Module):
@@ -35,13 +46,13 @@ class WeightedLoss(nn.Module):
 
     Args:
         terms (`list[str]`): `name`, `name:weight` or `name:weight@source,source`, as in `"l1"`,
-            `"multi_resolution_stft:0.5"`, `"si_sdr:0.1@vocals"`. Without sources: all of them, and all but the
-            last for spectral losses.
+            `"multi_resolution_stft:0.5"` or `"si_sdr:0.1@vocals"`. Without sources, a loss compares all of them; the
+            losses on spectra leave out the last one.
         sources (`list[str]`): names of the model's sources, in order.
-        sampling_rate (`int`): in Hz.
+        sampling_rate (`int`): sampling rate in Hz.
 
     Raises:
-        ValueError: an unknown loss or source, or a weight that is no number.
+        ValueError: there is no such loss or source, or a weight is not a number.
     """
 
     def __init__(self, terms: list[str], sources: list[str], sampling_rate: int = 16000):
@@ -55,10 +66,10 @@ class WeightedLoss(nn.Module):
             name, weight, chosen = _parse_term(term)
             if unknown := [source for source in chosen if source not in sources]:
                 raise ValueError(f"loss {term!r}: the model has no source {unknown[0]!r}, but {', '.join(sources)}")
-            chosen = chosen or (sources[:-1] if name in SPECTRAL else sources)
+            chosen = chosen or (sources[:-1] if LOSSES[name].without_last_source else sources)
             self.weights.append(weight)
             self.indices.append([list(sources).index(source) for source in chosen])
-            self.losses.append(LOSSES[name](sampling_rate) if name in _OF_A_RATE else LOSSES[name]())
+            self.losses.append(LOSSES[name](sampling_rate))
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         """Estimates and labels (B, K, C, T) and their mixture (B, C, T) → the loss, a scalar."""

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
-    Signals are taken relative to the mixture's RMS first, and magnitudes below `floor` do not count, so that quiet
-    clips weigh as much as loud ones and inaudible bins do not weigh at all.
+    Signals are divided by the RMS of the mixture, so that quiet clips count as much as loud ones. Magnitudes below
+    `floor` are raised to it, so that inaudible bins do not count.
     """
 
     def __init__(self, n_ffts: tuple[int, ...] = (256, 512, 1024), floor: float = 0.05):
@@ -31,8 +31,8 @@ class MultiResolutionSTFTLoss(nn.Module):
             .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
             for x in (estimates, labels)
         )  # fmt: skip
-        # Of every signal by itself, so that a batch's loss is the mean of its parts' losses. Silence counts as a
-        # source 20 dB below the mixture, or one clip of noise alone would outweigh the batch.
+        # Each signal has its own norm, so that the loss of a batch is the mean of the losses of its parts. A silent
+        # source counts as one 20 dB below the mixture. Otherwise one clip without it would outweigh the batch.
         quiet = 0.1 * (window.square().sum() * true.shape[1]).sqrt()
         convergence = (estimated - true).norm(dim=1) / true.norm(dim=1).clamp_min(quiet)
         return convergence.mean() + F.l1_loss(estimated.log(), true.log())

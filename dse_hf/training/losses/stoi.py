@@ -1,4 +1,4 @@
-"""Losses that follow the short-time objective intelligibility (STOI and ESTOI)."""
+"""Losses that approximate the short-time objective intelligibility (STOI and ESTOI)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from torch.nn import functional as F
 class STOILoss(nn.Module):
     """Minus the short-time objective intelligibility.
 
-    STOI (Taal et al. 2011, section II) and, with `extended`, ESTOI (Jensen & Taal 2016, section II), except that
-    frames of the same duration are taken at the signal's own rate instead of 10 kHz. Signals with less than 0.4
-    seconds that are no silence do not count. Values are from -1 (perfect) to 0 or above.
+    STOI (Taal et al. 2011, section II) or, with `extended`, ESTOI (Jensen & Taal 2016, section II). The frames have
+    the same duration, but the signals keep their own rate instead of 10 kHz. Signals with less than 0.4 seconds of
+    sound do not count. Values are from -1 (perfect) to 0 or above.
 
     Args:
-        sampling_rate (`int`): of the signals, in Hz, at least 10000.
-        extended (`bool`): ESTOI instead of STOI.
+        sampling_rate (`int`): sampling rate of the signals in Hz, at least 10000.
+        extended (`bool`): compute ESTOI instead of STOI.
     """
 
     BANDS, LOWEST_BAND, SEGMENT, DYNAMIC_RANGE_DB, LOWEST_SDR_DB = 15, 150.0, 30, 40.0, -15.0
@@ -39,12 +39,12 @@ class STOILoss(nn.Module):
         energy = labels.square().sum(dim=-1)  # (N, frames)
         loudest = energy.amax(dim=-1, keepdim=True)
         audible = energy > loudest * 10 ** (-self.DYNAMIC_RANGE_DB / 10) + 1e-7
-        # All signals at once: the audible frames come first, in order, and segments that reach beyond do not count.
+        # All signals at once: the audible frames are moved to the front. Segments with other frames do not count.
         most = max(int(audible.sum(dim=-1).max()), self.SEGMENT)
         order = torch.argsort(~audible, dim=-1, stable=True)[:, :most, None].expand(-1, -1, self.frame_length)
         estimates, labels = (self._segments(frames.gather(1, order)) for frames in (estimates, labels))
         scores = self._extended(estimates, labels) if self.extended else self._plain(estimates, labels)  # (N, S)
-        segments = audible.sum(dim=-1) - self.SEGMENT + 1  # of every signal
+        segments = audible.sum(dim=-1) - self.SEGMENT + 1  # Number of segments of each signal.
         counts = torch.arange(scores.shape[1], device=scores.device) < segments[:, None]
         scores = (scores * counts).sum(dim=-1) / segments.clamp_min(1)
         return -scores.sum() / (segments > 0).sum().clamp_min(1)
@@ -56,7 +56,7 @@ class STOILoss(nn.Module):
         return frames * torch.hann_window(self.frame_length, device=signals.device)
 
     def _segments(self, frames: Tensor) -> Tensor:
-        """(N, frames, frame length) → band amplitudes of all stretches of 30 frames, (N, S, 15, 30)."""
+        """(N, frames, frame length) → band amplitudes of all segments of 30 frames, (N, S, 15, 30)."""
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(dim=-1)
         amplitudes = (power @ self.bands.T + 1e-8).sqrt()  # (N, frames, 15)
         return amplitudes.unfold(1, self.SEGMENT, 1)

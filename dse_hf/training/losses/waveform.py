@@ -20,9 +20,9 @@ class L1Loss(nn.Module):
 
 
 class SISDRLoss(nn.Module):
-    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), at most `ceiling_db` each.
+    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), limited to `ceiling_db`.
 
-    Sources that are silent have none and do not count.
+    Silent sources have no SDR and do not count.
     """
 
     def __init__(self, ceiling_db: float = 50.0):
@@ -35,7 +35,7 @@ class SISDRLoss(nn.Module):
         target_energy = target.square().sum(dim=-1)
         error_energy = (estimates - target).square().sum(dim=-1)
         audible = label_energy.squeeze(-1) > 1e-8
-        # Equal weights in numerator and denominator keep the gradient finite where either is zero.
+        # The same constants in numerator and denominator keep the gradient finite if one of them is zero.
         energy = target_energy + error_energy
         ratio = (target_energy + self.floor * energy + 1e-12) / (error_energy + self.floor * energy + 1e-12)
         si_sdr = 10 * torch.log10(ratio)
@@ -45,8 +45,8 @@ class SISDRLoss(nn.Module):
 class MixtureSNRLoss(nn.Module):
     """Error energy of a source against the mixture's energy, in dB, with a soft floor.
 
-    10·log10(|s - ŝ|² / |x|² + τ): the thresholded SNR of Wisdom et al. 2020 (MixIT, equation 2) taken against the
-    mixture x instead of the source, so that it is defined for silent sources and the same at any level.
+    10·log10(|s - ŝ|² / |x|² + τ): the thresholded SNR of Wisdom et al. 2020 (MixIT, equation 2), relative to the
+    mixture x instead of the source. So it is defined for silent sources and does not depend on the level.
     """
 
     def __init__(self, floor_db: float = -30.0):

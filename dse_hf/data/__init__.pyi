@@ -1,0 +1,17 @@
+from .arguments import DataArguments as DataArguments
+from .bad_clips import BadClips as BadClips
+from .bad_clips import DataError as DataError
+from .building import build_training_set as build_training_set
+from .building import build_validation_set as build_validation_set
+from .clips import ClipCollection as ClipCollection
+from .clips import ClipPool as ClipPool
+from .decoding import BadClipError as BadClipError
+from .decoding import decode_clip as decode_clip
+from .evaluation import Clip as Clip
+from .evaluation import evaluation_clips as evaluation_clips
+from .loading import load_split as load_split
+from .mixtures import SpeechNoiseMixtures as SpeechNoiseMixtures
+from .parallel import ParallelCollection as ParallelCollection
+from .parallel import ParallelWindows as ParallelWindows
+from .specs import DatasetSpec as DatasetSpec
+from .specs import parse_specs as parse_specs
