@@ -3,8 +3,8 @@
 
     python model_cards/embed.py runs/speech-16khz release/speech-16khz
 
-The release has what a folder of `dse_hf/pretrained` has. The script never writes there: to embed a model, copy its release
-there by hand, under a name that no other model has or had.
+The release has the files of a folder of `dse_hf/pretrained`. The script never writes there: to embed a model, copy its
+release there by hand.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from transformers.utils import logging
 
 from dse_hf import load_model

@@ -5,8 +5,8 @@
 
 writes the dataset corpus/cleaned_speech. Its split `train` has each recording of corpus/speech in the column `audio`.
 The column `cleaned` has the recording without most of what DeepFilterNet3 (Schröter et al. 2023) takes out: four
-fifths of it where it is far below the voice, and less where it is louder, because there it has speech in it. The script
-needs the extra `peers`. If it is stopped, it goes on from there the next time.
+fifths of it where it is far below the voice, and less where it is louder, because there it has speech in it. The
+script needs the extra `peers`. If it is stopped, it goes on from there the next time.
 """
 
 import csv

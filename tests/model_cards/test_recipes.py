@@ -1,0 +1,130 @@
+"""Each recipe in `model_cards/`: it trains, with a small network and a small corpus, and names what it makes truly."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
+from dse_hf.loading import embedded_models
+from dse_hf.training.arguments import parse_arguments
+from dse_hf.training.run import build_model, main
+
+from .test_scripts import CARDS, script
+
+
+RECIPES = {path.parent.name: path for path in sorted(CARDS.glob("*/recipe.yaml"))}
+SMALL, SMALL_AUTOENCODER = {"num_layers": 2, "channel_growth": 4}, {"hidden_sizes": [8], "latent_dim": 4}
+QUICK = {"use_cpu": True, "bf16": False, "max_steps": 1, "eval_steps": 1, "save_steps": 1, "dataloader_num_workers": 0}
+QUICK |= {"per_device_train_batch_size": 2, "validation_examples": 2, "eval_clips": 1, "report_to": "none"}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with the data that the recipes name: four voices, two noises, stems of films and of songs."""
+    folder, rng = tmp_path_factory.mktemp("desk"), np.random.default_rng(0)
+
+    def record(path, rate=16000):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        envelope = np.repeat(rng.uniform(size=8), rate // 8)
+        soundfile.write(path, 0.1 * envelope * rng.normal(size=len(envelope)), rate)
+
+    def collect(dataset, column, labels, files):
+        for split in ("train", "validation"):
+            for label in labels:
+                for prefix in files.values():
+                    record(folder / "corpus" / dataset / split / f"{prefix}{label}.wav")
+            rows = [
+                {name: f"{prefix}{label}.wav" for name, prefix in files.items()} | {column: label} for label in labels
+            ]
+            with open(folder / "corpus" / dataset / split / "metadata.csv", "w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+
+    collect("speech", "speaker", ("ada", "bob", "kde-ar", "kde-ml"), {"file_name": ""})
+    collect("noise", "kind", ("crowd", "music"), {"file_name": ""})
+    cleaned = {"audio_file_name": "recording/", "cleaned_file_name": "cleaned/"}
+    collect("cleaned_speech", "speaker", ("ada", "bob", "kde-ar", "kde-ml"), cleaned)
+    for split in ("train", "validation"):
+        for number in range(2):
+            for source in ("dialogue", "music", "effects"):
+                record(folder / "corpus" / "stems" / split / f"{number}" / f"{source}.wav")
+            for source in ("vocals", "drums", "bass", "other"):
+                record(folder / "songs" / split / f"{number}" / f"{source}.wav", rate=22050)
+    return folder
+
+
+def train(name: str, folder, sizes: dict | None = None, *options: str) -> None:
+    """One step of the recipe with a network of other sizes, into the folder."""
+    recipe = yaml.safe_load(RECIPES[name].read_text(encoding="utf-8")) | QUICK | {"output_dir": str(folder)}
+    if sizes:
+        recipe["model_config"] = recipe.get("model_config", {}) | sizes
+    path = folder.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    assert main([str(path), *options]) == 0
+    assert load_model(folder, device="cpu").num_parameters() < 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("dae-speech-8khz", SMALL_AUTOENCODER),
+        ("dvae-speech-8khz", SMALL_AUTOENCODER),
+        ("waveunet-libdse-16khz", SMALL),
+        ("waveunet-speech-16khz", SMALL),
+    ],
+)
+def test_it_trains_from_random_weights(name, sizes, desk, tmp_path, monkeypatch):
+    monkeypatch.chdir(desk)
+    train(name, tmp_path / "run", sizes)
+
+
+def test_the_dialogue_trains_from_a_speech_model(desk, tmp_path, monkeypatch):
+    monkeypatch.chdir(desk)
+    monkeypatch.syspath_prepend(CARDS / "waveunet-dialogue-16khz")
+    speech = WaveUNetModel(WaveUNetConfig(padding="same", **SMALL))
+    speech.save_pretrained(tmp_path / "speech")
+    initial = parse_arguments([str(RECIPES["waveunet-dialogue-16khz"]), "--use_cpu", "true"])[0].model
+    monkeypatch.setattr(sys, "argv", ["initial.py", initial, "--speech-model", str(tmp_path / "speech")])
+    script("waveunet-dialogue-16khz/initial.py").main()
+    model, mixture = load_model(initial, device="cpu"), 0.1 * torch.randn(1, 8000)
+    dialogue, foreground = (each.separate(mixture, 16000) for each in (model, speech.eval()))
+    torch.testing.assert_close(dialogue["dialogue"], foreground["foreground"])
+    train("waveunet-dialogue-16khz", tmp_path / "run")
+    assert load_model(tmp_path / "run", device="cpu").config.sources == ["dialogue", "music", "effects"]
+
+
+def test_a_variant_of_the_paper_trains_and_is_tuned(desk, tmp_path, monkeypatch):
+    monkeypatch.chdir(desk)
+    options = ["--dataset", "songs", "--paper_variant", "M4"]
+    train("waveunet-paper", tmp_path / "run", {**SMALL, "padding": "same"}, *options)
+    options[2:] = ["--model", str(tmp_path / "run"), "--learning_rate", "1e-5"]
+    train("waveunet-paper", tmp_path / "tuned", None, *options)
+    assert load_model(tmp_path / "tuned", device="cpu").config.channels == 2
+
+
+def test_there_is_one_recipe_for_each_card_and_its_run_does_not_take_the_name_of_the_card():
+    """A run in a folder of the card's name would get the card, with the scores of the published weights."""
+    assert sorted(CARDS.glob("*/*.yaml")) == sorted(RECIPES.values())
+    cards = [path.parent.name for path in CARDS.glob("*/README.md")]
+    assert sorted(RECIPES) == sorted(cards)
+    for path in RECIPES.values():
+        output = yaml.safe_load(path.read_text(encoding="utf-8"))["output_dir"]
+        assert output.startswith("runs/") and output.removeprefix("runs/") not in cards
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) & set(embedded_models()) - {"waveunet-dialogue-16khz"}))
+def test_it_makes_a_network_of_the_published_architecture(name):
+    arguments, *_ = parse_arguments([str(RECIPES[name]), "--use_cpu", "true"])
+    with torch.device("meta"):
+        made = build_model(arguments).config.to_diff_dict()
+    published = load_model(name, device="cpu").config.to_diff_dict()
+    for fields in (made, published):
+        for field in ("architectures", "dtype", "transformers_version"):
+            fields.pop(field, None)
+    assert made == published
