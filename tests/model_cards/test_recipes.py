@@ -1,6 +1,5 @@
 """Each recipe in `model_cards/`: it trains, with a small network and a small corpus, and names what it makes truly."""
 
-import csv
 import sys
 
 import numpy as np
@@ -25,37 +24,24 @@ QUICK |= {"per_device_train_batch_size": 2, "validation_examples": 2, "eval_clip
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with the data that the recipes name: four voices, two noises, stems of films and of songs."""
+    """A folder with the data that the recipes name: speech, noise, stems of films and of songs."""
     folder, rng = tmp_path_factory.mktemp("desk"), np.random.default_rng(0)
-
-    def record(path, rate=16000):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        envelope = np.repeat(rng.uniform(size=8), rate // 8)
-        soundfile.write(path, 0.1 * envelope * rng.normal(size=len(envelope)), rate)
-
-    def collect(dataset, column, labels, files):
+    names = {
+        "corpus/speech": ["ada", "bob"],
+        "corpus/noise": ["crowd", "train"],
+        "corpus/cleaned_speech": ["ada", "bob", "kde-ar", "kde-ml"],
+        "corpus/stems": ["0/dialogue", "0/music", "0/effects", "1/dialogue", "1/music", "1/effects"],
+        "songs": ["0/vocals", "0/drums", "0/bass", "0/other"],
+    }
+    for dataset, files in names.items():
         for split in ("train", "validation"):
-            for label in labels:
-                for prefix in files.values():
-                    record(folder / "corpus" / dataset / split / f"{prefix}{label}.wav")
-            rows = [
-                {name: f"{prefix}{label}.wav" for name, prefix in files.items()} | {column: label} for label in labels
-            ]
-            with open(folder / "corpus" / dataset / split / "metadata.csv", "w", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
-
-    collect("speech", "speaker", ("ada", "bob", "kde-ar", "kde-ml"), {"file_name": ""})
-    collect("noise", "kind", ("crowd", "music"), {"file_name": ""})
-    cleaned = {"audio_file_name": "recording/", "cleaned_file_name": "cleaned/"}
-    collect("cleaned_speech", "speaker", ("ada", "bob", "kde-ar", "kde-ml"), cleaned)
-    for split in ("train", "validation"):
-        for number in range(2):
-            for source in ("dialogue", "music", "effects"):
-                record(folder / "corpus" / "stems" / split / f"{number}" / f"{source}.wav")
-            for source in ("vocals", "drums", "bass", "other"):
-                record(folder / "songs" / split / f"{number}" / f"{source}.wav", rate=22050)
+            for name in files:
+                path = folder / dataset / split / f"{name}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, np.repeat(rng.uniform(size=8), 2000) * rng.uniform(-0.1, 0.1, 16000), 16000)
+    rows = "".join(f"{name}.wav,{name}.wav,{name}\n" for name in names["corpus/cleaned_speech"])
+    table = folder / "corpus" / "cleaned_speech" / "train" / "metadata.csv"
+    table.write_text(f"audio_file_name,cleaned_file_name,speaker\n{rows}")
     return folder
 
 
@@ -70,23 +56,16 @@ def train(name: str, folder, sizes: dict | None = None, *options: str) -> None:
     assert load_model(folder, device="cpu").num_parameters() < 100_000
 
 
-@pytest.mark.parametrize(
-    ("name", "sizes"),
-    [
-        ("dae-speech-8khz", SMALL_AUTOENCODER),
-        ("dvae-speech-8khz", SMALL_AUTOENCODER),
-        ("waveunet-libdse-16khz", SMALL),
-        ("waveunet-speech-16khz", SMALL),
-    ],
-)
-def test_it_trains_from_random_weights(name, sizes, desk, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"waveunet-dialogue-16khz", "waveunet-paper"}))
+def test_it_trains_from_random_weights(name, desk, tmp_path, monkeypatch):
     monkeypatch.chdir(desk)
-    train(name, tmp_path / "run", sizes)
+    train(name, tmp_path / "run", SMALL if name.startswith("waveunet") else SMALL_AUTOENCODER)
 
 
 def test_the_dialogue_trains_from_a_speech_model(desk, tmp_path, monkeypatch):
     monkeypatch.chdir(desk)
     monkeypatch.syspath_prepend(CARDS / "waveunet-dialogue-16khz")
+    torch.manual_seed(0)
     speech = WaveUNetModel(WaveUNetConfig(padding="same", **SMALL))
     speech.save_pretrained(tmp_path / "speech")
     initial = parse_arguments([str(RECIPES["waveunet-dialogue-16khz"]), "--use_cpu", "true"])[0].model
