@@ -1,12 +1,13 @@
 """Each recipe in `model_cards/`: it trains, with a small network and a small corpus, and names what it makes truly."""
 
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
 from dse_hf.loading import embedded_models
@@ -45,14 +46,16 @@ def desk(tmp_path_factory):
     return folder
 
 
-def train(name: str, folder, sizes: dict | None = None, *options: str) -> None:
-    """One step of the recipe with a network of other sizes, into the folder."""
-    recipe = yaml.safe_load(RECIPES[name].read_text(encoding="utf-8")) | QUICK | {"output_dir": str(folder)}
+def arguments_of(name: str):
+    return parse_arguments([str(RECIPES[name]), "--use_cpu", "true"])
+
+
+def train(name: str, folder, sizes: dict | None = None, **options) -> None:
+    """One step of the recipe, with a small network, into the folder."""
     if sizes:
-        recipe["model_config"] = recipe.get("model_config", {}) | sizes
-    path = folder.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    assert main([str(path), *options]) == 0
+        options["model_config"] = json.dumps({**(arguments_of(name)[0].model_config or {}), **sizes})
+    options |= QUICK | {"output_dir": folder}
+    assert main([str(RECIPES[name]), *(f"--{option}={value}" for option, value in options.items())]) == 0
     assert load_model(folder, device="cpu").num_parameters() < 100_000
 
 
@@ -68,7 +71,7 @@ def test_the_dialogue_trains_from_a_speech_model(desk, tmp_path, monkeypatch):
     torch.manual_seed(0)
     speech = WaveUNetModel(WaveUNetConfig(padding="same", **SMALL))
     speech.save_pretrained(tmp_path / "speech")
-    initial = parse_arguments([str(RECIPES["waveunet-dialogue-16khz"]), "--use_cpu", "true"])[0].model
+    initial = arguments_of("waveunet-dialogue-16khz")[0].model
     monkeypatch.setattr(sys, "argv", ["initial.py", initial, "--speech-model", str(tmp_path / "speech")])
     script("waveunet-dialogue-16khz/initial.py").main()
     model, mixture = load_model(initial, device="cpu"), 0.1 * torch.randn(1, 8000)
@@ -80,10 +83,9 @@ def test_the_dialogue_trains_from_a_speech_model(desk, tmp_path, monkeypatch):
 
 def test_a_variant_of_the_paper_trains_and_is_tuned(desk, tmp_path, monkeypatch):
     monkeypatch.chdir(desk)
-    options = ["--dataset", "songs", "--paper_variant", "M4"]
-    train("waveunet-paper", tmp_path / "run", {**SMALL, "padding": "same"}, *options)
-    options[2:] = ["--model", str(tmp_path / "run"), "--learning_rate", "1e-5"]
-    train("waveunet-paper", tmp_path / "tuned", None, *options)
+    sizes = {**SMALL, "padding": "same"}
+    train("waveunet-paper", tmp_path / "run", sizes, dataset="songs", paper_variant="M4")
+    train("waveunet-paper", tmp_path / "tuned", dataset="songs", model=tmp_path / "run", learning_rate=1e-5)
     assert load_model(tmp_path / "tuned", device="cpu").config.channels == 2
 
 
@@ -92,16 +94,15 @@ def test_there_is_one_recipe_for_each_card_and_its_run_does_not_take_the_name_of
     assert sorted(CARDS.glob("*/*.yaml")) == sorted(RECIPES.values())
     cards = [path.parent.name for path in CARDS.glob("*/README.md")]
     assert sorted(RECIPES) == sorted(cards)
-    for path in RECIPES.values():
-        output = yaml.safe_load(path.read_text(encoding="utf-8"))["output_dir"]
-        assert output.startswith("runs/") and output.removeprefix("runs/") not in cards
+    for name in RECIPES:
+        folder = Path(arguments_of(name)[2].output_dir)
+        assert folder.parts[0] == "runs" and folder.name not in cards
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) & set(embedded_models()) - {"waveunet-dialogue-16khz"}))
 def test_it_makes_a_network_of_the_published_architecture(name):
-    arguments, *_ = parse_arguments([str(RECIPES[name]), "--use_cpu", "true"])
     with torch.device("meta"):
-        made = build_model(arguments).config.to_diff_dict()
+        made = build_model(arguments_of(name)[0]).config.to_diff_dict()
     published = load_model(name, device="cpu").config.to_diff_dict()
     for fields in (made, published):
         for field in ("architectures", "dtype", "transformers_version"):
