@@ -2,8 +2,8 @@
 # make test    runs the tests
 # make torture MINUTES=10    tries hard to break it, with damaged files, hostile models and the like; prints a table
 # make audit    asks the advisory database about the versions in constraints.txt (needs network)
-# make evaluate    measures the embedded model and others' on the held-out mixtures: the table of the README; the first
-#                  time it makes the corpus that they are of (810 MB of Debian packages; needs ffmpeg and apt-get)
+# make evaluate    measures the embedded model and other denoisers on the held-out mixtures, and prints the table of the
+#                  README. The first time it makes the corpus (810 MB of Debian packages; needs ffmpeg and apt-get)
 # All make the virtual environment .venv first; a second run installs nothing.
 
 PYTHON ?= python3

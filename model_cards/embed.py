@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Makes trained runs an embedded model: the mean of their weights, config and feature extractor.
+"""Makes a release of a trained model: its weights in half precision, its config and its feature extractor.
 
-    python model_cards/embed.py waveunet-dialogue-16khz runs/waveunet-dialogue-16khz
+    python model_cards/embed.py runs/speech-16khz release/speech-16khz
 
-Between the states of one training the mean is a network as well, one whose scores lie between theirs. A run that is
-given twice counts twice.
+The release has the files of a folder of `dse_hf/pretrained`. The script never writes there: to embed a model, copy its
+release there by hand.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-import torch
-from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from dse_hf import load_model
@@ -22,44 +21,43 @@ from dse_hf.registry import feature_extractor_for
 PRETRAINED = Path(__file__).resolve().parents[1] / "dse_hf" / "pretrained"
 
 
-def save_mean(runs: list, target: Path, dtype: str = "float16", both_polarities: bool = False) -> PreTrainedModel:
-    """Saves a model whose weights are the mean of those of the runs, and whose config is the first one's."""
-    model, *others = (load_model(run, device="cpu", dtype="float32") for run in runs)
-    states = [each.state_dict() for each in (model, *others)]
-    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]})
-    if both_polarities:
-        model.config.both_polarities = True
-    model.to(getattr(torch, dtype)).save_pretrained(target)
-    (target / "model.safetensors").chmod(0o644)  # safetensors gives it to its owner alone
+def release(model_folder: str, target: Path) -> int:
+    """Writes the release of a trained model, and returns how many parameters it has.
+
+    Raises:
+        ValueError: `target` exists already, or is in `dse_hf/pretrained`.
+    """
+    if target.exists() or target.resolve().is_relative_to(PRETRAINED):
+        raise ValueError(f"{target}: give a new folder, outside {PRETRAINED.parent.name}/{PRETRAINED.name}")
+    model = load_model(model_folder, device="cpu", dtype="float32")
+    model.half().save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
     feature_extractor_for(model.config).save_pretrained(target)
-    return model
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="of the embedded model")
-    parser.add_argument("runs", nargs="+", help="folders that training left")
-    parser.add_argument(
-        "--dtype", choices=["float16", "float32"], default="float16", help="of the file (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--both-polarities", action="store_true", help="the config's both_polarities: a little better, half as fast"
-    )
-    arguments = parser.parse_args()
-    logging.disable_progress_bar()
-    target = PRETRAINED / arguments.name
-    model = save_mean(arguments.runs, target, arguments.dtype, arguments.both_polarities)
-    # Inside the package the code is dse_hf's own; a copy of it beside the weights could only fall behind.
-    for copy in target.glob("*.py"):
-        copy.unlink()
+    for code in target.glob("*.py"):  # a release needs no copy of the code: dse_hf has it
+        code.unlink()
     for name in ("config.json", "preprocessor_config.json"):
-        fields = json.loads((target / name).read_text())
+        fields = json.loads((target / name).read_text(encoding="utf-8"))
         fields.pop("auto_map", None)
         if "dtype" in fields:
-            fields["dtype"] = "float32"  # to compute in, whatever the file is in: half precision is slow on processors
-        (target / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
-    print(f"{target}: {model.num_parameters():,} parameters")
+            fields["dtype"] = "float32"  # to compute in: half precision is slow on processors
+        (target / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return model.num_parameters()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", help="folder of the trained model")
+    parser.add_argument("output", type=Path, help="new folder for the release")
+    arguments = parser.parse_args()
+    logging.disable_progress_bar()
+    try:
+        parameters = release(arguments.folder, arguments.output)
+    except (ValueError, OSError) as error:
+        print(f"embed.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.output}: {parameters:,} parameters")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What the scripts that measure the embedded models share: their options, and a run with a progress bar."""
+"""Shared by the scripts that measure the embedded models: their options, and a run with a progress bar."""
 
 import argparse
 import json
@@ -16,23 +16,23 @@ CORPUS = Path(__file__).resolve().parent / "waveunet-speech-16khz" / "corpus.py"
 
 
 class Parser(argparse.ArgumentParser):
-    """Options of a script, the first of which is the corpus."""
+    """The options of a script. The first one is the corpus."""
 
     def __init__(self, description: str, writes: bool = True):
         super().__init__(
             description=description.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         self.add_argument("corpus", help=f"folder that {CORPUS.parent.name}/{CORPUS.name} made")
-        self.add_argument("--split", default="test", help="of the corpus")
+        self.add_argument("--split", default="test", help="split of the corpus")
         if writes:
             self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
 
     def add_evaluation(self, output: str) -> None:
-        self.add_argument("--output", default=output, help="folder of the results")
-        self.add_argument("--jobs", type=int, default=2, help="processes")
+        self.add_argument("--output", default=output, help="folder that the results are written into")
+        self.add_argument("--jobs", type=int, default=2, help="number of processes")
 
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
-        """Ends the script if there is no corpus."""
+        """Parses the options. Ends the script if there is no corpus."""
         arguments = super().parse_args(*args, **kwargs)
         if not Path(arguments.corpus, "corpus.json").exists():
             sys.exit(f"{arguments.corpus}: no corpus; make it with: python {CORPUS} {arguments.corpus}")
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def measure(systems: list, clips: Callable, arguments: argparse.Namespace, **options) -> dict:
-    """`evaluate` with the options of `Parser.add_evaluation`, and a progress bar."""
+    """Calls `evaluate` with the options of `Parser.add_evaluation`, and shows a progress bar."""
     logging.disable_progress_bar()
     with tqdm(total=1, desc="clips x models", disable=None) as bar:
 
@@ -52,7 +52,7 @@ def measure(systems: list, clips: Callable, arguments: argparse.Namespace, **opt
 
 
 def tell_whether_known(results: dict, file: Path) -> None:
-    """Prints whether the mixtures are those of the results in the card's file."""
+    """Prints whether the mixtures are the same as those of the card's file, to the bit."""
     known = json.loads(file.read_text(encoding="utf-8"))["dataset"]["fingerprint"] if file.exists() else None
-    same = results["dataset"]["fingerprint"] == known
-    print(f"\nThe mixtures are {'those' if same else 'not those'} of {file.parent.name}/{file.name}, to the bit.")
+    same = "the same as" if results["dataset"]["fingerprint"] == known else "not the same as"
+    print(f"\nThe mixtures are {same} those of {file.parent.name}/{file.name}, to the bit.")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures the two autoencoders, the embedded default and the unprocessed input, all at 8 kHz.
+"""Measures the two autoencoders and the embedded default model at 8 kHz, beside the input as it is.
 
     python model_cards/dae-speech-8khz/compare.py corpus
 
-separates the default's held-out mixtures, as they are after resampling to 8 kHz, and leaves tables, pictures and
-per-clip scores in the folder `evaluation/8khz`. The default, which works at 16 kHz, comes twice: with these mixtures
-resampled back to its rate, and, as `(16 kHz in)`, with the mixtures at 16 kHz and its output resampled. With
-`--write`, `results.json` and the tables of both autoencoders' cards are replaced.
+separates the held-out mixtures of the default model, resampled to 8 kHz, and writes tables, pictures and the scores of
+each clip into the folder `evaluation/8khz`. The default model works at 16 kHz and is measured twice: on these
+mixtures, resampled back to its rate, and, as `(16 kHz in)`, on the mixtures at 16 kHz, with its output resampled.
+`--write` replaces `results.json` and the tables in the cards of both autoencoders.
 """
 
 import hashlib
@@ -39,13 +39,13 @@ from mixtures import SECONDS, SNRS  # noqa: E402
 
 
 def narrow_band(clip: Clip) -> Clip:
-    """A clip at 16 kHz → at 8 kHz; the mixture stays the sum of its references."""
+    """Returns a clip of 16 kHz at 8 kHz. Its mixture stays the sum of its references."""
     references = np.stack([resample(source) for source in clip.references])
     return Clip(clip.name, references.sum(axis=0), references, clip.attributes)
 
 
 def resample(samples: np.ndarray) -> np.ndarray:
-    """(C, T) at 16 kHz → (C, T / 2) at 8 kHz."""
+    """Returns (C, T) at 16 kHz as (C, T / 2) at 8 kHz."""
     return np.ascontiguousarray(soxr.resample(samples.T, DEFAULT_RATE, RATE).T)
 
 
@@ -55,7 +55,7 @@ def clips_at_8khz(corpus: str, per_snr: int, split: str) -> Iterator[Clip]:
 
 @dataclass
 class WideBand(System):
-    """A system that gets, for a mixture at 8 kHz, the one at 16 kHz that it was made of."""
+    """A system that separates, instead of a mixture at 8 kHz, the mixture at 16 kHz that it was made from."""
 
     system: System
     mixtures: dict[str, np.ndarray]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Small runs that compare settings of the autoencoder: the log in README.md is made of them.
+"""Compares settings of the autoencoder in small runs. The table "What moved the score" of the card has the results.
 
     python model_cards/dae-speech-8khz/trials.py corpus --log-offset 0.2 --level-low -31 --level-high -19
 
-trains for half a minute of one core on windows that are made once and kept in `runs/trials.npz`, and prints the
-SI-SDR and STOI of 48 validation mixtures. `--return-level` adds the mean of the noisy frame, which the network's first
-layer takes away, to what the network gives: no option of the library, an answer to the question what that costs.
+trains for half a minute of one core, and prints the SI-SDR and STOI of 48 validation mixtures. The training windows
+are made once and kept in `runs/trials.npz`. The first layer of the network takes away the mean of the noisy frame;
+`--return-level` adds it to the output. The library has no such option: the run shows what the loss of the mean costs.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RATE, TRAINING_WINDOWS, PER_SNR, LEVEL = 8000, 2400, 12, -25
 
 
 class ReturnsLevel(DAEModel):
-    """A `DAEModel` whose network gives log-magnitudes relative to the mean of its input."""
+    """A `DAEModel` whose network predicts log-magnitudes relative to the mean of its input."""
 
     def forward(self, input_features, labels=None, return_dict=True):
         outputs = super().forward(input_features, return_dict=return_dict)
@@ -42,7 +42,7 @@ class ReturnsLevel(DAEModel):
 
 
 def windows(corpus: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mixtures and speech at -25 dBFS: (N, 2, 2 s) that train, (48, 2, 6 s) that validate."""
+    """Returns mixtures and speech at -25 dBFS: (N, 2, 2 s) for training, (48, 2, 6 s) for validation."""
     kept = Path("runs/trials.npz")
     if not kept.exists():
         arguments = DataArguments(f"{corpus}/speech", f"{corpus}/noise", level_low=LEVEL, level_high=LEVEL)
@@ -99,14 +99,14 @@ def report(model: DAEModel, validation: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py of the default model made")
+    parser.add_argument("corpus", help="folder that waveunet-speech-16khz/corpus.py made")
     parser.add_argument("--log-offset", type=float, default=0.2)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--windows", type=int, default=4, help="of 2 seconds, in a step (default: %(default)s)")
-    parser.add_argument("--level-low", type=float, default=-25, help="in dBFS (default: %(default)s)")
-    parser.add_argument("--level-high", type=float, default=-25, help="in dBFS (default: %(default)s)")
-    parser.add_argument("--return-level", action="store_true", help="see above")
+    parser.add_argument("--windows", type=int, default=4, help="windows of 2 seconds in a step (default: %(default)s)")
+    parser.add_argument("--level-low", type=float, default=-25, help="lowest level in dBFS (default: %(default)s)")
+    parser.add_argument("--level-high", type=float, default=-25, help="highest level in dBFS (default: %(default)s)")
+    parser.add_argument("--return-level", action="store_true", help="add the mean of the noisy frame to the output")
     arguments = parser.parse_args()
     training, validation = windows(arguments.corpus)
     torch.manual_seed(0)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures the model on held-out mixtures: SI-SDR of every source in the mixture as it is, and after separation.
+"""Measures the SI-SDR of each source in held-out mixtures, before and after the separation.
 
 The dialogue is measured beside the foreground of the embedded speech model.
 
     python model_cards/waveunet-dialogue-16khz/evaluate.py corpus
 
-prints the tables of the card, and leaves the scores of every clip in the folder
-`evaluation/waveunet-dialogue-16khz`. With `--write`, `results.json` and the tables of the card are replaced.
+prints the tables of the card, and writes the scores of each clip into the folder
+`evaluation/waveunet-dialogue-16khz`. `--write` replaces `results.json` and the tables of the card.
 """
 
 import re
@@ -32,12 +32,12 @@ from measuring import Parser, measure, tell_whether_known  # noqa: E402
 
 
 CARD = HERE / "README.md"
-WORST = 3  # clips of each source in the last table
+WORST = 3  # rows of each source in the last table
 
 
 @dataclass
 class SpeechModel(System):
-    """The speech model, whose foreground is an estimate of the dialogue; it gives no others."""
+    """The speech model. Its foreground is an estimate of the dialogue; it has no other sources."""
 
     system: System
 
@@ -51,14 +51,14 @@ def speech_model() -> SpeechModel:
 
 
 def scores(results: dict, system: str, source: str, metric: str, part: str = "") -> np.ndarray:
-    """Of the clips whose names hold `part`."""
+    """Returns the scores of the clips whose names contain `part`."""
     clips = [clip for clip in results["models"][system]["clips"] if part in clip["name"]]
     values = [clip["scores"][source][metric] for clip in clips]
     return np.array([value for value in values if value is not None])
 
 
 def statistics(results: dict, model: str, source: str, part: str = "") -> list[str]:
-    """Cells: SI-SDR before and after, improvement with its interval and its median, share of clips that gain."""
+    """Returns cells: SI-SDR before and after, improvement with interval and median, share of clips that gain."""
     before, after = (scores(results, system, source, "si_sdr", part).mean() for system in (INPUT, model))
     gain = scores(results, model, source, "si_sdr_improvement", part)
     low, high = bootstrap_interval(gain)
@@ -72,7 +72,7 @@ def statistics(results: dict, model: str, source: str, part: str = "") -> list[s
 
 
 def tables(results: dict, model: str) -> dict[str, str]:
-    """Title → table in Markdown, as they are in the card."""
+    """Returns the Markdown tables of the card by their titles."""
     heading = ["SI-SDR before (dB)", "after (dB)", "improvement (dB, 95 % interval)", "median", "clips that gain"]
     names = [clip["name"] for clip in results["models"][model]["clips"]]
     levels = dict.fromkeys(clip["attributes"]["kind"] for clip in results["models"][model]["clips"])
@@ -88,7 +88,7 @@ def tables(results: dict, model: str) -> dict[str, str]:
 
 
 def gains(results: dict, model: str, title: str, parts: dict[str, str]) -> str:
-    """Improvements by what is in the clips; `parts`: its name → what the clips' names hold."""
+    """Returns a table with a row for each of `parts`: name of the row → what the names of its clips contain."""
     rows = [
         [name, str(sum(part in clip["name"] for clip in results["models"][model]["clips"]))]
         + [f"{gain(results, model, source, part):.1f}" for source in SOURCES]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the example of the card: 3 seconds of dialogue, music and a train together, and the dialogue alone.
+"""Writes the example of the card: 3 seconds of dialogue with music and a train, and the dialogue alone.
 
 python model_cards/waveunet-dialogue-16khz/example.py corpus
 """

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Lets the card's reader hear the held-out clips whose sources gain the most, a middling amount, and the least.
+"""Writes sounds for the card: the held-out clips with the highest, the median and the lowest mean gain.
 
     python model_cards/waveunet-dialogue-16khz/sounds.py corpus
 
-takes them from `results.json`, which `evaluate.py corpus --write` made, and replaces `example/held_out` and the card's
-table.
+takes the gains from `results.json`, which `evaluate.py corpus --write` makes, and replaces `example/held_out` and the
+table of sounds in the card.
 """
 
 import argparse
@@ -28,7 +28,7 @@ HEADER = """| clip | source | SI-SDR: before, after | mixture | source alone | e
 
 
 def notable(records: list[dict]) -> dict[str, dict]:
-    """`"best"`, `"median"` and `"worst"` → the clip's record, by the mean improvement of its sources."""
+    """Returns the records of the best, the median and the worst clip, by the mean improvement of the sources."""
     ranked = sorted(records, key=lambda record: -np.mean([gain(record, source) for source in SOURCES]))
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
 
@@ -38,7 +38,7 @@ def gain(record: dict, source: str) -> float:
 
 
 def rows(records: list[dict], clips: dict, model, folder: Path) -> list[str]:
-    """Writes the sounds of the notable clips, and returns the table's lines about them."""
+    """Writes the sounds of the notable clips, and returns their rows of the table."""
     lines = []
     for rank, record in notable(records).items():
         clip = clips[record["name"]]
@@ -56,14 +56,14 @@ def rows(records: list[dict], clips: dict, model, folder: Path) -> list[str]:
 
 
 def player(path: Path, samples: np.ndarray) -> str:
-    """Writes the sound; gives what plays it in the card."""
+    """Writes a sound, and returns the HTML that plays it in the card."""
     soundfile.write(path, np.asarray(samples).T, RATE, format="OGG", subtype="VORBIS")
     return f'<audio controls src="{FOLDER / path.name}"></audio>'
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="folder that corpus.py of waveunet-speech-16khz made")
+    parser.add_argument("corpus", help="folder that waveunet-speech-16khz/corpus.py made")
     corpus = parser.parse_args().corpus
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     clips = {clip.name: clip for clip in held_out_clips(corpus, PER_LEVEL)}

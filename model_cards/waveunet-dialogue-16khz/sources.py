@@ -1,7 +1,7 @@
-"""Dialogue, music and effects out of the corpus of `waveunet-speech-16khz`, and mixtures of the three.
+"""Dialogue, music and effects from the corpus of `waveunet-speech-16khz`, and mixtures of the three.
 
-The corpus keeps music among its noises; here it is a source of its own. Tracks, voices and recorded sounds are each in
-one split only.
+In the corpus, music is a kind of noise; here it is a source. Each track, each voice and each recorded sound is in one
+split only.
 """
 
 import csv
@@ -23,14 +23,14 @@ RATE = 16000
 SOURCES = ("dialogue", "music", "effects")
 SPLITS = ("train", "validation", "test")
 
-# Whole tracks of asterisk-moh-opsound-g722 and of fillets-ng-data. Nothing of "Morning Coffee" was in the training of
-# the weights that this model starts from; they heard the other tracks as noise behind speech.
+# Whole tracks of asterisk-moh-opsound-g722 and of fillets-ng-data. "Morning Coffee" was not in the training of the
+# speech model that this model starts from. The other tracks were, as noise behind speech.
 HELD_OUT_TRACKS = {"test": ("manolo-camp-morning-coffee", "rybky05", "rybky14"), "validation": ("rybky13", "kufrik")}
-# Noisy recordings, as in the recipes of waveunet-speech-16khz: the model would learn that their noise is dialogue.
+# The recordings of these speakers are noisy: the model would learn that their noise is dialogue.
 EXCLUDED_SPEAKERS = {"fillets-cs", "kde-ar", "kde-ml", "kde-nb", "kde-wa"}
 TRACK = re.compile(r"music-(?:asterisk-moh|fillets-ng-music)-(.+)-(?:g722|ogg)-\d+\.flac")
 
-# (music, effects) in dB against the dialogue
+# Levels of (music, effects) in dB against the dialogue.
 LEVELS = ((0, 0), (-5, -5), (-10, 0), (0, -10), (-10, -10))
 SECONDS = 4.0
 
@@ -39,13 +39,13 @@ class Clips:
     """Recordings of one source in groups: voices, tracks, or kinds of sound.
 
     Args:
-        groups (`dict[str, list[Path]]`): files of each group, 16 kHz mono.
-        equally (`bool`): all groups are as likely; otherwise all files are.
+        groups (`dict[str, list[Path]]`): The files of each group, 16 kHz mono.
+        equally (`bool`): Whether all groups are equally likely. Otherwise all files are.
     """
 
     def __init__(self, groups: dict[str, list[Path]], equally: bool):
         if not groups:
-            raise ValueError("no recordings: make the corpus with corpus.py of waveunet-speech-16khz first")
+            raise ValueError("no recordings: make the corpus with waveunet-speech-16khz/corpus.py first")
         self.groups = {name: sorted(paths) for name, paths in sorted(groups.items())}
         sizes = np.array([1 if equally else len(paths) for paths in self.groups.values()], float)
         self.shares = sizes / sizes.sum()
@@ -53,7 +53,7 @@ class Clips:
     def draw(
         self, length: int, rng: np.random.Generator, speed: RandomSpeed | None = None, max_gap: float = 0.0
     ) -> tuple[str, Waveform]:
-        """A group's name, and a stretch (1, length) of it: where a recording is too short, others of it follow."""
+        """Returns the name of a group and a stretch (1, length) of its recordings, one after another where needed."""
         name = list(self.groups)[int(rng.choice(len(self.shares), p=self.shares))]
         paths = self.groups[name]
 
@@ -65,18 +65,18 @@ class Clips:
 
 
 def read_sources(corpus: str | Path, split: str) -> dict[str, Clips]:
-    """The recordings of a split, by source."""
+    """Returns the recordings of a split by source."""
     dialogue, music, effects = defaultdict(list), defaultdict(list), defaultdict(list)
     for path, row in _rows(Path(corpus) / "speech" / split):
         if row["speaker"] not in EXCLUDED_SPEAKERS:
             dialogue[row["speaker"]].append(path)
-    for other in SPLITS:  # tracks are held out anew
+    for other in SPLITS:  # HELD_OUT_TRACKS decides the split of a track, not the corpus
         for path, _ in _rows(Path(corpus) / "noise" / other):
             track = TRACK.fullmatch(path.name)
             if track and _split_of(track[1]) == split:
                 music[track[1]].append(path)
     for path, row in _rows(Path(corpus) / "noise" / split):
-        # The synthesizer's samples are neither music nor anything that one hears in a film's world.
+        # The samples of the synthesizer are neither music nor sounds of a scene.
         if row["kind"] != "music" and row["package"] != "sonic-pi-samples":
             effects[row["kind"]].append(path)
     return {"dialogue": Clips(dialogue, False), "music": Clips(music, True), "effects": Clips(effects, True)}
@@ -93,18 +93,18 @@ def _split_of(track: str) -> str:
 
 
 def scaled(waveform: Waveform, level_db: float) -> Waveform:
-    """At an RMS level in dBFS; silence stays silence."""
+    """Returns the waveform at an RMS level in dBFS. Silence stays silence."""
     return (waveform * (10 ** (level_db / 20) / max(rms(waveform), 1e-6))).astype(np.float32)
 
 
 def without_clipping(sources: Waveform) -> Waveform:
-    """Sources (K, C, T), turned down together where one of them or their sum would clip."""
+    """Returns the sources (K, C, T), all turned down by one factor if one of them or their sum would clip."""
     peak = max(np.abs(sources.sum(axis=0)).max(), np.abs(sources).max(), 1e-8)
     return (sources * min(1.0, 0.99 / peak)).astype(np.float32)
 
 
 class Mixer:
-    """Draws sources (3, 1, T) for training: random speed, equaliser and level, each of them sometimes absent.
+    """Draws the sources (3, 1, T) of a training mixture, with random speed, equaliser and level. Each can be silent.
 
     Music and effects are from 16 dB below the dialogue to 4 dB above it.
     """
@@ -114,7 +114,7 @@ class Mixer:
     SPEED = {"dialogue": (0.92, 1.09), "music": (0.84, 1.19), "effects": (0.7, 1.4)}
     GAP = {"dialogue": 0.5, "music": 0.0, "effects": 0.3}  # seconds
     LEVEL_DB = (-36.0, -14.0)
-    SYNTHETIC_SHARE = 0.08  # of the effects: coloured noise, as of wind or a ventilator
+    SYNTHETIC_SHARE = 0.08  # of the effects are coloured noise, which is like wind or a ventilator
 
     def __init__(self, clips: dict[str, Clips]):
         self.clips = clips
@@ -136,7 +136,7 @@ class Mixer:
 
 
 def held_out_clips(corpus: str | Path, per_level: int, split: str = "test") -> Iterator[Clip]:
-    """Mixtures of 4 seconds at the levels of `LEVELS`, dialogue at -25 dBFS: the same ones to the bit every time."""
+    """Yields mixtures of 4 seconds at `LEVELS`, with the dialogue at -25 dBFS: the same bits every time."""
     clips, length = read_sources(corpus, split), round(SECONDS * RATE)
     for music_db, effects_db in LEVELS:
         for index in range(per_level):

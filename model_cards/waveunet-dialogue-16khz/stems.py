@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the stems that the model is trained on: dialogue, music and effects at random levels, 3 seconds each.
+"""Writes the stems that the model is trained on: dialogue, music and effects at random levels.
 
     python model_cards/waveunet-dialogue-16khz/stems.py corpus corpus/stems
 
-The corpus is that of waveunet-speech-16khz (its corpus.py makes it). A mixture is a folder of three files, as in
-`train/00001/music.wav`; what is absent from it is silent. 3.5 GB; the same corpus gives the same stems. Prints the
-minutes of recordings that they are made of.
+A mixture is a folder of three files of 3 seconds, such as `train/00001/music.wav`. A source that the mixture does not
+have is silent. The stems take 3.5 GB, and the same corpus gives the same stems. The script prints how many minutes of
+recordings they are made of.
 """
 
 import argparse
@@ -56,9 +56,9 @@ def _seconds(path: Path) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path, help="folder that corpus.py of waveunet-speech-16khz made")
-    parser.add_argument("folder", type=Path, help="where the stems go")
-    parser.add_argument("--jobs", type=int, help="processes that write them; default: one for each processor")
+    parser.add_argument("corpus", type=Path, help="folder that waveunet-speech-16khz/corpus.py made")
+    parser.add_argument("folder", type=Path, help="folder that the stems are written into")
+    parser.add_argument("--jobs", type=int, help="number of processes (default: one for each processor)")
     arguments = parser.parse_args()
     if not (arguments.corpus / "corpus.json").exists():
         script = Path(__file__).parent.parent / "waveunet-speech-16khz" / "corpus.py"
@@ -66,7 +66,7 @@ def main() -> int:
         return 1
     print_minutes(arguments.corpus)
     if arguments.folder.exists():
-        print(f"{arguments.folder} is there: nothing to do")
+        print(f"{arguments.folder} exists: nothing to do")
         return 0
     part = arguments.folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes targets of the corpus's speech that have less of the recordings' own noise.
+"""Makes training targets from the speech of the corpus that have less of the recordings' own noise.
 
     python model_cards/waveunet-speech-16khz/cleaned.py corpus
 
-writes the dataset corpus/cleaned_speech, whose split `train` has every recording of corpus/speech in the column
-`audio`, and in the column `cleaned` what is left of it without most of what DeepFilterNet3 (Schröter et al. 2023)
-takes out: all but a fifth of what is far below the voice, and less of what is not, for that is not noise alone. Needs
-the extra `peers`; goes on where it was stopped.
+writes the dataset corpus/cleaned_speech. Its split `train` has each recording of corpus/speech in the column `audio`.
+The column `cleaned` has the recording without most of what DeepFilterNet3 (Schröter et al. 2023) takes out: four
+fifths of it where it is far below the voice, and less where it is louder, because there it has speech in it. The
+script needs the extra `peers`. If it is stopped, it goes on from there the next time.
 """
 
 import csv
@@ -29,15 +29,15 @@ sys.path.insert(0, str(HERE.parent))
 from measuring import Parser  # noqa: E402
 
 
-LARGEST_SHARE = 0.8  # of what DeepFilterNet3 takes out
-LOUDEST_DB = -20.0  # of what is taken out, against the loud parts of the speaker's clips
+LARGEST_SHARE = 0.8  # of what DeepFilterNet3 takes out is taken out here, at most
+LOUDEST_DB = -20.0  # is the highest level of what is taken out, against the loud parts of the speaker's clips
 FRAME = 1024  # samples
-SECONDS = 120.0  # of a speaker's clips, one after another: the denoiser has a memory, and the clips are short
+SECONDS = 120.0  # of clips of one speaker are denoised together: the denoiser has a memory, and the clips are short
 
 
 def main() -> int:
     parser = Parser(__doc__, writes=False)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of processes")
     parser.set_defaults(split="train")
     arguments = parser.parse_args()
     source = Path(arguments.corpus, "speech", arguments.split)
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def in_groups(rows: list[dict]) -> Iterator[list[str]]:
-    """Names of clips of one speaker."""
+    """Yields groups of names of clips. All clips of a group are of one speaker."""
     clips: dict[str, list[dict]] = {}
     for row in rows:
         clips.setdefault(row["speaker"], []).append(row)
@@ -80,12 +80,12 @@ def in_groups(rows: list[dict]) -> Iterator[list[str]]:
 
 
 def clean(source: Path, target: Path, group: list[str]) -> None:
-    """Writes the cleaned clips of a group, and the recordings beside them."""
+    """Writes the recordings of a group and their cleaned versions."""
     read = [soundfile.read(source / name, dtype="float32") for name in group]
     rate = read[0][1]
     recordings = [samples for samples, _ in read]
     whole = np.concatenate(recordings)
-    before = whole[:rate][::-1]  # what the denoiser gets used to the noise with
+    before = whole[:rate][::-1]  # a second in which the denoiser gets used to the noise
     mixture = np.concatenate([before, whole])[None]
     denoised = load_system("deepfilternet").separate(mixture, rate, ["foreground"])["foreground"][0, len(before) :]
     cleaned = np.split(without(whole, whole - denoised), np.cumsum([len(samples) for samples in recordings])[:-1])
@@ -95,7 +95,7 @@ def clean(source: Path, target: Path, group: list[str]) -> None:
 
 
 def without(recording: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """The recording (T,) less the removed (T,), as far as that is quiet."""
+    """Returns the recording (T,) without `removed` (T,), as far as that is quiet."""
     loud = np.percentile(levels(recording), 95)
     allowed = loud * 10 ** (LOUDEST_DB / 20)
     shares = np.minimum(LARGEST_SHARE, allowed / np.maximum(levels(removed), 1e-9))
@@ -104,14 +104,14 @@ def without(recording: np.ndarray, removed: np.ndarray) -> np.ndarray:
 
 
 def levels(samples: np.ndarray) -> np.ndarray:
-    """RMS of frames around 0, half a frame, a whole one, and so on."""
+    """Returns the RMS of frames that overlap by half. The first frame is centred on sample 0."""
     hop = FRAME // 2
     halves = np.square(np.pad(samples, (0, -len(samples) % hop)), dtype=np.float64).reshape(-1, hop).sum(axis=1)
     return np.sqrt((np.append(0, halves) + np.append(halves, 0)) / FRAME)
 
 
 def write(path: Path, samples: np.ndarray, rate: int) -> None:
-    """16-bit FLAC, whole or not at all."""
+    """Writes 16-bit FLAC under a temporary name, and renames it: no half file is left under the name."""
     unfinished = path.with_suffix(".part")
     soundfile.write(unfinished, np.clip(samples, -1, 1 - 2**-15), rate, format="FLAC", subtype="PCM_16")
     unfinished.replace(path)

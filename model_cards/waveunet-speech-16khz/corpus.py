@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Builds the corpus of speech and noise that the default model is trained on, out of Debian packages.
+"""Builds the corpus of speech and noise that the default model is trained on, from Debian packages.
 
     python model_cards/waveunet-speech-16khz/corpus.py corpus
 
-Downloads the packages (810 MB; nothing is installed), decodes them to 16 kHz mono FLAC, leaves out what is
-unfit, and writes two datasets in the audiofolder layout of `datasets`:
+downloads the packages (810 MB; nothing is installed), decodes them to 16 kHz mono FLAC, leaves out unfit recordings,
+and writes two datasets in the audiofolder layout of `datasets`:
 
     corpus/speech/{train,validation,test}/*.flac + metadata.csv (file_name, speaker, language, package, …)
     corpus/noise/{train,validation,test}/*.flac  + metadata.csv (file_name, kind, package, …)
-    corpus/corpus.json                           minutes per split, package and kind, and what was left out
+    corpus/corpus.json                           minutes by split, package and kind, and what was left out
 
-A voice, and a source of noise, is in one split only. The same packages give the same files. Needs ffmpeg, and
-apt-get and dpkg-deb to download; `--packages` takes a folder of packages that are unpacked already, one
-folder each.
+Each voice, and each source of noise, is in one split only. The same packages give the same files. The script needs
+ffmpeg, and apt-get and dpkg-deb to download. `--packages` names a folder of packages that are unpacked already, one
+folder for each.
 """
 
 import argparse
@@ -38,9 +38,10 @@ from tqdm import tqdm
 
 
 RATE = 16000
-SHORTEST, LONGEST = 0.25, 20.0  # seconds; what is longer is cut into pieces
-# Loud frames (95th percentile) of a speech clip over its quietest (2nd): less is noisy, or music. Not over
-# the 10th: speech without pauses has none that low, and 5 minutes of clean Spanish prompts would look noisy.
+SHORTEST, LONGEST = 0.25, 20.0  # seconds; longer recordings are cut into pieces
+# Lowest ratio of the loud frames (95th percentile) of a speech clip to its quietest ones (2nd percentile). Clips with
+# a lower ratio are noisy, or music. The 10th percentile would not do: it is loud in speech without pauses, so that 5
+# minutes of clean Spanish prompts would look noisy.
 SPEECH_RANGE_DB = 25.0
 SPLITS = ("train", "validation", "test")
 
@@ -61,9 +62,9 @@ LICENCES = {
     "wesnoth-1.16-data": "GPL-2+",
 }
 
-# The English and the Spanish prompts are spoken by one person (CREDITS, in the packages' copyright files).
+# One person speaks the English and the Spanish prompts (CREDITS, in the packages' copyright files).
 SAME_VOICE = {"asterisk-en": "asterisk-allison", "asterisk-es": "asterisk-allison"}
-# Whole voices are held out. Languages of the two children's games go together, as speakers may be the same.
+# Whole voices are held out. A language of the two children's games is one voice, as the speakers may be the same.
 HELD_OUT_VOICES = {
     "test": {"asterisk-it", "kde-en", "kde-en_GB", "kde-lt", "kde-pt", "kde-pt_BR", "kde-nn", "kde-ga"},
     "validation": {"kde-it", "kde-de", "kde-nds", "kde-he", "kde-da", "kde-ca"},
@@ -75,15 +76,15 @@ HELD_OUT_NOISES = {
     "validation": r"Blacksmith|FireStation|WindMill|University|Water|f360|boom|birds|gryphon|loop_industrial"
     r"|ambi_glass|glitch|rybky13",
 }
-# Monkeys and chimes among the prompts. (In the test split the monkeys stay, so that its mixtures stay what they were.)
+# Monkeys and chimes among the prompts. In the test split the monkeys stay, so that its mixtures stay what they were.
 NO_SPEECH_IN_TRAINING = re.compile(r"tt-monkeys\.|confbridge-(join|leave)\.")
-# Asked not to be used for training.
+# We were asked not to train on it.
 RESERVED = re.compile(r"reno_project-system")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file of a package, and what is known of it."""
+    """A file of a package, and what is known about it."""
 
     path: Path
     package: str
@@ -156,7 +157,7 @@ def _kind_of(package: str, name: str) -> str:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Samples (T,) at 16 kHz, mono, without digital silence at the ends."""
+    """Returns samples (T,) at 16 kHz, mono, without digital silence at the ends."""
     if path.suffix == ".g722":
         command = ["ffmpeg", "-v", "error", "-f", "g722", "-i", str(path), "-f", "s16le", "-ac", "1", "-"]
         samples = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
@@ -172,7 +173,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def _decode_with_av(path: Path) -> tuple[np.ndarray, int]:
-    """Samples (T, channels) and their rate, of what soundfile does not read."""
+    """Returns samples (T, channels) and their rate, for files that soundfile cannot read."""
     with av.open(str(path)) as container:
         rate = container.streams.audio[0].rate
         to_float = av.AudioResampler(format="fltp", rate=rate)
@@ -181,7 +182,7 @@ def _decode_with_av(path: Path) -> tuple[np.ndarray, int]:
 
 
 def without_duplicates(recordings: list[Recording]) -> list[Recording]:
-    """Each content once; where splits share one, the one that is held out keeps it."""
+    """Keeps one recording of each content. If two splits have the same, the held-out split keeps it."""
     first: dict = {}
     for recording in sorted(recordings, key=lambda item: -SPLITS.index(item.split)):
         first.setdefault(hashlib.sha256(recording.path.read_bytes()).digest(), recording)
@@ -190,7 +191,7 @@ def without_duplicates(recordings: list[Recording]) -> list[Recording]:
 
 
 def unfit(samples: np.ndarray, is_speech: bool) -> str | None:
-    """Why a clip is left out, or None."""
+    """Returns why a clip is left out, or None."""
     if len(samples) < SHORTEST * RATE:
         return "short or silent"
     if not is_speech:
@@ -206,7 +207,7 @@ def unfit(samples: np.ndarray, is_speech: bool) -> str | None:
 
 
 def convert(recording: Recording, folder: Path) -> tuple[list[dict], str | None]:
-    """Writes the clips of a recording; returns their rows for `metadata.csv`, or why there are none."""
+    """Writes the clips of a recording. Returns their rows for `metadata.csv`, or why there are none."""
     try:
         samples = decode(recording.path)
     except (av.FFmpegError, IndexError, ValueError, subprocess.CalledProcessError):
@@ -235,7 +236,7 @@ def convert(recording: Recording, folder: Path) -> tuple[list[dict], str | None]
 
 
 def build(recordings: list[Recording], folder: Path, jobs: int) -> dict:
-    """Writes one dataset and returns what it holds."""
+    """Writes one dataset, and returns its numbers for `corpus.json`."""
     for split in SPLITS:
         (folder / split).mkdir(parents=True)
     rows, left_out = defaultdict(list), Counter()
@@ -269,7 +270,7 @@ def build(recordings: list[Recording], folder: Path, jobs: int) -> dict:
 
 
 def versions(packages: Path) -> dict:
-    """Package → version, from the changelogs."""
+    """Returns the version of each package, from its changelog."""
     found = {}
     for name in LICENCES:
         for changelog in sorted((packages / name).glob(f"usr/share/doc/{name}/changelog.Debian*.gz")):
@@ -307,15 +308,15 @@ def _refuse(reason: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where the corpus goes")
-    parser.add_argument("--packages", type=Path, help="unpacked packages (default: FOLDER.packages)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that decode (default: 2)")
+    parser.add_argument("folder", type=Path, help="folder that the corpus is written into")
+    parser.add_argument("--packages", type=Path, help="folder of unpacked packages (default: FOLDER.packages)")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes (default: 2)")
     arguments = parser.parse_args()
     if (arguments.folder / "corpus.json").exists():
         print(f"{arguments.folder} is complete: nothing to do")
         return 0
     if arguments.folder.exists():
-        return _refuse(f"{arguments.folder} exists and is not a finished corpus: move it away")
+        return _refuse(f"{arguments.folder} exists and is no finished corpus: give another folder, or remove it")
     packages = arguments.packages or arguments.folder.with_suffix(".packages")
     complete = all((packages / name).exists() for name in LICENCES)
     tools = ("ffmpeg",) if complete else ("ffmpeg", "apt-get", "dpkg-deb")

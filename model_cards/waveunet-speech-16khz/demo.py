@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `make demo` runs: separates the example recording and says what it gained.
+"""Separates the example recording and prints the gain. `make demo` runs it.
 
 python model_cards/waveunet-speech-16khz/demo.py demo
 """
@@ -21,7 +21,7 @@ EXAMPLE = Path(__file__).parent / "example"
 
 
 def main(folder: Path) -> int:
-    with contextlib.redirect_stdout(io.StringIO()):  # the two lines below say more
+    with contextlib.redirect_stdout(io.StringIO()):  # the two lines below are the output of the demo
         status = dse_hf(["separate", str(EXAMPLE / "noisy.wav"), "-o", str(folder), "--overwrite"])
     if status:
         return status

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Measures the model, the unprocessed input and what a user would pick instead on the held-out mixtures.
+"""Measures the model and other denoisers on the held-out mixtures, beside the input as it is.
 
     python model_cards/waveunet-speech-16khz/evaluate.py corpus
 
-prints the table of the README, and leaves tables, pictures and per-clip scores in the folder `evaluation`. With
-`--write`, `results.json`, the tables of README and card and the card's picture are replaced.
+prints the table of the README, and writes tables, pictures and the scores of each clip into the folder `evaluation`.
+`--write` replaces `results.json`, the tables of the README and of the card, and the picture of the card.
 
     python model_cards/waveunet-speech-16khz/evaluate.py corpus --first 25 --per-snr 50 --output evaluation/further
 
-does the same with other mixtures of the same voices and noises: those that come after the 25 of each SNR that the
-stages of the training were judged by. They go to `further.json`.
+does the same with other mixtures of the same voices and noises: the next 50 of each SNR, after the 25 whose scores
+guided the training. `--write` then replaces `further.json`.
 """
 
 import re
@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parent))
 from measuring import Parser, measure, tell_whether_known  # noqa: E402
 
 
-FURTHER = "further.json"  # what has been measured on clips after the first ones
+FURTHER = "further.json"  # results on the clips after the first ones
 PICTURE = "improvement.png"
 TEXTS = (HERE.parent.parent / "README.md", HERE / "README.md")
 TABLE = re.compile(
@@ -44,7 +44,7 @@ TABLE = re.compile(
 
 
 class Remembering:
-    """Clips to draw from; knows of which speaker, or kind of noise, the last ones were."""
+    """Clips to draw from, which remember the speaker or the kind of noise of the last draw."""
 
     def __init__(self, clips):
         self.clips, self.last = clips, None
@@ -56,7 +56,7 @@ class Remembering:
 
 
 def held_out_clips(corpus: str, per_snr: int, split: str, first: int = 0) -> Iterator[Clip]:
-    """The mixtures of `mixtures.py` from the `first` one of each SNR on, and who and what is in them."""
+    """Yields the mixtures of `mixtures.py` from number `first` of each SNR on, with speaker and kind of noise."""
     for snr, mixtures in held_out_mixtures(corpus, first + per_snr, split).items():
         mixtures.speech, mixtures.noise = Remembering(mixtures.speech), Remembering(mixtures.noise)
         for index in range(first, first + per_snr):
@@ -66,7 +66,7 @@ def held_out_clips(corpus: str, per_snr: int, split: str, first: int = 0) -> Ite
 
 
 def with_tables(text: str, results: dict, file: str = RESULTS) -> str:
-    """The text with the tables of a file that its marks ask for: of all clips, `by` something, or of `differences`."""
+    """Returns the text with the tables of `file` filled in: of all clips, `by` a label, or of `differences`."""
 
     def filled(found: re.Match) -> str:
         if found["file"] != file:
@@ -78,7 +78,7 @@ def with_tables(text: str, results: dict, file: str = RESULTS) -> str:
 
 
 def write(results: dict, folder: Path, first: int = 0) -> None:
-    """Replaces what was measured on the first clips, or on those after them."""
+    """Replaces the results and the tables of the first clips, or of the clips after them."""
     file = FURTHER if first else RESULTS
     shutil.copyfile(folder / RESULTS, HERE / file)
     if not first:

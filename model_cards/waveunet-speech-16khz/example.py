@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the example recording of `make demo`: held-out speech in the noise of a train, and the clean original.
+"""Writes the example recording of `make demo`: held-out speech in the noise of a train, and the speech alone.
 
 python model_cards/waveunet-speech-16khz/example.py corpus
 """

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what the model does where there is nothing to separate: speech alone, noise alone, silence.
+"""Measures what the model does to speech alone, noise alone and silence, where there is nothing to separate.
 
     python model_cards/waveunet-speech-16khz/extremes.py corpus
 
-prints the card's tables of them, with what others do beside it, and how many clips miss what the project wants. With
-`--write`, `extremes.json` and those tables are replaced.
+prints the tables of the card, with other denoisers beside the model, and counts the clips that miss the goals of the
+project. `--write` replaces `extremes.json` and these tables.
 """
 
 import json
@@ -42,7 +42,7 @@ def foreground_of(system: System, mixture: np.ndarray) -> np.ndarray:
 
 
 def harm(system: System, clip: dict) -> dict:
-    """Scores of what is left of clean speech."""
+    """Returns the scores of the foreground of clean speech."""
     estimate = torch.from_numpy(foreground_of(system, clip["input_values"]))
     reference = torch.from_numpy(clip["labels"][0])
     return {
@@ -53,7 +53,7 @@ def harm(system: System, clip: dict) -> dict:
 
 
 def attenuation(system: System, mixture: np.ndarray) -> float:
-    """How far the foreground is below the input, in dB, at most 100."""
+    """Returns how many dB the foreground is below the input, at most 100."""
     left, given = (float(np.square(x, dtype=np.float64).sum()) for x in (foreground_of(system, mixture), mixture))
     return min(100.0, 10 * np.log10(given / max(left, 1e-30)))
 
@@ -101,8 +101,8 @@ def _silence(peak: float) -> str:
 def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("--model", default=HERE.name, help="embedded name, folder or Hub id")
-    parser.add_argument("--clips", type=int, default=50, help="of speech, and of noise")
-    parser.add_argument("--jobs", type=int, default=2, help="processes, each of which measures a system")
+    parser.add_argument("--clips", type=int, default=50, help="number of clips of speech, and of noise")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes; each measures one system at a time")
     arguments = parser.parse_args()
     logging.disable_progress_bar()
     systems = [load_system(name) for name in (*PEERS, arguments.model)]

@@ -1,4 +1,4 @@
-"""The held-out mixtures of the default model: voices and noises that no training saw, at 0, 5, 10 and 15 dB."""
+"""The held-out mixtures of the default model, at 0, 5, 10 and 15 dB: their voices and noises are never trained on."""
 
 from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
 
@@ -8,7 +8,7 @@ SECONDS = 6.0
 
 
 def held_out_mixtures(corpus: str, per_snr: int, split: str = "test", sampling_rate: int = 16000) -> dict:
-    """SNR in dB → `SpeechNoiseMixtures` of `per_snr` clips of 6 seconds, the same ones every time."""
+    """Returns, for each SNR in dB, `SpeechNoiseMixtures` of `per_snr` clips of 6 seconds: the same every time."""
     return {
         snr: _mixtures(corpus, per_snr, split, sampling_rate, seed=1000 + snr, snr_low=snr, snr_high=snr)
         for snr in SNRS
@@ -16,12 +16,12 @@ def held_out_mixtures(corpus: str, per_snr: int, split: str = "test", sampling_r
 
 
 def held_out_speech(corpus: str, size: int, split: str = "test", sampling_rate: int = 16000) -> SpeechNoiseMixtures:
-    """`size` clips of 6 seconds of speech without noise."""
+    """Returns `size` clips of 6 seconds of speech without noise."""
     return _mixtures(corpus, size, split, sampling_rate, seed=2000, clean_share=1)
 
 
 def held_out_noise(corpus: str, size: int, split: str = "test", sampling_rate: int = 16000) -> SpeechNoiseMixtures:
-    """`size` clips of 6 seconds of noise without speech."""
+    """Returns `size` clips of 6 seconds of noise without speech."""
     return _mixtures(corpus, size, split, sampling_rate, seed=3000, noise_only_share=1)
 
 

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""How clean the recordings of every speaker are: DNSMOS of stretches of 6 seconds, means.
-
-Its targets' noise is what a model may learn to keep: `targets.yaml` leaves out the speaker with the noisiest
-ones, `cleaner.yaml` three more, `wide.yaml` the next, `clearer.yaml` the next three.
-`cleaned.py` takes it out instead.
-Needs the extra `dnsmos`.
+"""Prints how clean the recordings of each speaker are: the mean DNSMOS of stretches of 6 seconds.
 
     python model_cards/waveunet-speech-16khz/recordings.py corpus [split]
+
+A model may learn to keep the noise of its targets. The table says which speakers a recipe should leave out
+(`excluded_speakers`), or clean first (`cleaned.py`). The script needs the extra `dnsmos`.
 """
 
 import sys
@@ -31,7 +29,7 @@ def main(corpus: str, split: str = "train") -> None:
 
 
 def _score(clips: ClipCollection, members: list[int], rng: np.random.Generator) -> list[float]:
-    """Of clips one after another from a random one on, 6 dB below full scale."""
+    """Returns the scores of consecutive clips, from a random one on, with their peak at -6 dBFS."""
     position, parts = int(rng.integers(len(members))), []
     while sum(map(len, parts)) < RATE * SECONDS:
         parts.append(clips[members[position % len(members)]][0])

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Lets the card's reader hear the held-out clips on which the model gains the most, a middling amount, and the least.
+"""Writes sounds for the card: the held-out clips with the highest, the median and the lowest gain.
 
     python model_cards/waveunet-speech-16khz/sounds.py corpus
 
-takes them from `results.json`, which `evaluate.py corpus --write` made, and replaces `example/held_out` and the card's
-table.
+takes the gains from `results.json`, which `evaluate.py corpus --write` makes, and replaces `example/held_out` and the
+table of sounds in the card.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEADER = """| clip | voice, noise | input SNR | improvement | noisy | clean | fo
 
 
 def rows(records: list[dict], clips: dict, model, folder: Path) -> list[str]:
-    """Writes the sounds of the notable clips, and returns the table's lines about them."""
+    """Writes the sounds of the notable clips, and returns their rows of the table."""
     records, lines = {record["name"]: record for record in records}, []
     for rank, name in notable_clips(list(records.values())).items():
         clip, attributes = clips[name], records[name]["attributes"]

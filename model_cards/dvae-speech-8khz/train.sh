@@ -1,7 +1,0 @@
-#!/bin/sh
-# Makes the model again, from the Debian packages on: the corpus, training, the embedded folder.
-#   sh model_cards/dvae-speech-8khz/train.sh
-set -eu
-python model_cards/waveunet-speech-16khz/corpus.py corpus
-python -m dse_hf.training.run model_cards/dvae-speech-8khz/recipe.yaml
-python model_cards/embed.py dvae-speech-8khz runs/dvae-speech-8khz
