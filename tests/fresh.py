@@ -15,14 +15,14 @@ from pathlib import Path
 
 # What the server imports before it forks. Hugging Face clients read their settings from the environment when they are
 # imported, so that a run that sets them starts from TORCH.
-TORCH = "import numpy, sympy, torch, torch._dynamo, torch.distributed.tensor, torch.export"
-TRANSFORMERS = (
-    f"{TORCH}, datasets, scipy.signal, torchmetrics.functional.audio, transformers.pipelines, transformers.trainer"
-)
+TORCH = "numpy sympy torch torch._dynamo torch.distributed.tensor torch.export"
+TRANSFORMERS = f"{TORCH} transformers.pipelines transformers.trainer datasets scipy.signal torchmetrics.functional.audio"
 
 SERVER = """
-import json, os, signal, sys
-%s
+import contextlib, importlib, json, os, signal, sys, torch
+for name in "%s".split():
+    with contextlib.suppress(ImportError):  # some need extras that may not be installed
+        importlib.import_module(name)
 
 def run(code, arguments, cwd, environment, output, error):
     signal.alarm(600)  # ends a run that hangs
