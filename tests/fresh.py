@@ -16,7 +16,9 @@ from pathlib import Path
 # What the server imports before it forks. Hugging Face clients read their settings from the environment when they are
 # imported, so that a run that sets them starts from TORCH.
 TORCH = "numpy sympy torch torch._dynamo torch.distributed.tensor torch.export"
-TRANSFORMERS = f"{TORCH} transformers.pipelines transformers.trainer datasets scipy.signal torchmetrics.functional.audio"
+TRANSFORMERS = (
+    TORCH + " transformers.pipelines transformers.trainer datasets scipy.signal torchmetrics.functional.audio"
+)
 
 SERVER = """
 import contextlib, importlib, json, os, signal, sys, torch
