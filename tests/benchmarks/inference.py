@@ -30,8 +30,13 @@ from memory import write_noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
-from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution
 from dse_hf.separate import separate_file
+
+
+try:
+    from dse_hf.models.modeling_waveunet_frames import FrameConvolution, has_fused_convolution
+except ImportError:  # in older versions, which this compares with
+    from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution
 
 
 SHORT = 131_073  # samples; the plain forward pass is fastest at this length
@@ -213,20 +218,18 @@ class NetworkTime:
         self.model, self.config, self.wall, self.cpu = model, model.config, 0.0, 0.0
 
     def separation_stream(self):
-        self.stream = self.model.separation_stream()
-        return self
+        stream = self.model.separation_stream()
+        stream.push, stream.flush = self._timed(stream.push), self._timed(stream.flush)
+        return stream
 
-    def push(self, block):
-        return self._timed(self.stream.push, block)
+    def _timed(self, step):
+        def timed(*arguments):
+            wall, cpu = time.perf_counter(), time.process_time()
+            sources = step(*arguments)
+            self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
+            return sources
 
-    def flush(self):
-        return self._timed(self.stream.flush)
-
-    def _timed(self, step, *arguments):
-        wall, cpu = time.perf_counter(), time.process_time()
-        sources = step(*arguments)
-        self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
-        return sources
+        return timed
 
 
 def file(args) -> None:

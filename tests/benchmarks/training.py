@@ -29,7 +29,9 @@ class Steps:
         torch.manual_seed(0)
         self.model = build_model(model_args).to(device)
         if plain:  # the network as the paper draws it
-            self.model._predict_sources = self.model.network.predict_sources
+            network = self.model.network
+            name = "predict" if hasattr(network, "predict") else "predict_sources"  # in older versions
+            setattr(self.model, f"_{name}", getattr(network, name))
         self.device, self.bf16 = device, bf16
         config = self.model.config
         self.loss = WeightedLoss(training_args.losses, config.sources, config.sampling_rate).to(device)
