@@ -1,9 +1,9 @@
 import os
 
 
-# Nothing in the tests may reach the real Hub; those of the Hub start a local one and processes of their own.
+# No test may reach the real Hub. The Hub's tests start a local one, and use it from processes of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as dse_hf does, which may be imported later
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # dse_hf sets it too, but other tests may import it later
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def hub(tmp_path):
-    """A local Hub, empty."""
+    """An empty local Hub."""
     from .hub.local import LocalHub
 
     with LocalHub(tmp_path / "hub") as hub:
@@ -23,7 +23,7 @@ def hub(tmp_path):
 
 @pytest.fixture
 def quick_metrics(monkeypatch):
-    """All scores but DNSMOS, which takes a second for each clip; the tests of metrics and command line have it."""
+    """All metrics except DNSMOS, which takes a second per clip; the tests of metrics and command line use it."""
     from dse_hf.evaluation.metrics import METRICS
 
     monkeypatch.delitem(METRICS, "dnsmos")

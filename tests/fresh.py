@@ -1,7 +1,7 @@
-"""Interpreters that know none of our modules yet, in a fraction of the time that a new process takes.
+"""Runs code in interpreters that have not imported dse_hf, in a fraction of the time that a new process takes.
 
-The imports of PyTorch and transformers are most of what starting takes. They are done once, in a process that is
-forked for every run; what a run imports besides, its environment, folder, arguments and output are its own.
+Most of that time goes into importing PyTorch and transformers. A server process imports them once and forks itself for
+every run. Each run has its own environment, folder, arguments, output and further imports.
 """
 
 import atexit
@@ -13,18 +13,21 @@ import tempfile
 from pathlib import Path
 
 
-# What is there beforehand. Where a Hugging Face client's environment counts, which it reads on import: PyTorch alone.
-TORCH = "import numpy, sympy, torch, torch._dynamo, torch.distributed.tensor, torch.export"
+# What the server imports before it forks. Hugging Face clients read their settings from the environment when they are
+# imported, so that a run that sets them starts from TORCH.
+TORCH = "numpy sympy torch torch._dynamo torch.distributed.tensor torch.export"
 TRANSFORMERS = (
-    f"{TORCH}, datasets, scipy.signal, torchmetrics.functional.audio, transformers.pipelines, transformers.trainer"
+    TORCH + " transformers.pipelines transformers.trainer datasets scipy.signal torchmetrics.functional.audio"
 )
 
 SERVER = """
-import json, os, signal, sys
-%s
+import contextlib, importlib, json, os, signal, sys, torch
+for name in "%s".split():
+    with contextlib.suppress(ImportError):  # some need extras that may not be installed
+        importlib.import_module(name)
 
 def run(code, arguments, cwd, environment, output, error):
-    signal.alarm(600)  # ends what would never end
+    signal.alarm(600)  # ends a run that hangs
     for path, number in ((os.devnull, 0), (output, 1), (error, 2)):
         os.dup2(os.open(path, os.O_RDWR), number)
     os.chdir(cwd)
@@ -47,11 +50,14 @@ _servers: dict[str, subprocess.Popen] = {}
 
 
 def run_fresh(code: str, *arguments: str, cwd=None, env=None, imported: str = TORCH) -> subprocess.CompletedProcess:
-    """What `subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)` gives.
+    """Does what `subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)` does.
 
     Args:
-        imported: what is there beforehand, `TORCH` or `TRANSFORMERS`.
+        imported: what the server imports before it forks, `TORCH` or `TRANSFORMERS`.
     """
+    if sys.platform != "linux":  # forking a process that has imported PyTorch is not safe elsewhere
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
     with tempfile.TemporaryDirectory() as folder:
         output, error = Path(folder, "stdout"), Path(folder, "stderr")
         output.touch()
@@ -66,24 +72,21 @@ def run_fresh(code: str, *arguments: str, cwd=None, env=None, imported: str = TO
 
 
 def run_script(path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    """What `python path …` does, by `run_fresh`."""
+    """Does what `python path …` does, with `run_fresh`."""
     code = "import os, runpy, sys; sys.argv = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]); "
     return run_fresh(code + "runpy.run_path(sys.argv[0], run_name='__main__')", str(path), *arguments, **options)
 
 
 def run_dse_hf(*arguments: str, **options) -> subprocess.CompletedProcess:
-    """What `dse-hf …` does, by `run_fresh`."""
+    """Does what `dse-hf …` does, with `run_fresh`."""
     return run_fresh("import sys; from dse_hf.cli import main; sys.exit(main())", *arguments, **options)
 
 
 def _server(imported: str) -> subprocess.Popen:
-    """The process that is forked; it ends with this one."""
+    """The process that forks itself. It ends when this process ends."""
     if imported not in _servers:
         command = [sys.executable, "-c", SERVER % imported]
-        environment = {
-            **os.environ,
-            "ORT_DISABLE_TELEMETRY": "1",
-        }  # as dse_hf does; its thread would not live in a fork
+        environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # its thread would not survive the fork
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         atexit.register(server.stdin.close)
         _servers[imported] = server

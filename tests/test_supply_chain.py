@@ -1,4 +1,4 @@
-"""What the package depends on is declared, bounded from below, pinned for the tests, and used."""
+"""Dependencies are declared, bounded from below, pinned for the tests, and used. What CI and tools name exists."""
 
 import ast
 import importlib.metadata
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -15,12 +16,12 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-INDIRECT = {"tensorboard", "librosa"}  # used by Trainer and speechmos, not by an import of ours
-OPTIONAL = {"spaces"}  # asked for where Hugging Face runs a Space
+INDIRECT = {"tensorboard", "librosa"}  # Trainer and speechmos import them, our files do not
+OPTIONAL = {"spaces"}  # installed where Hugging Face runs a Space
 
 
 def requirements(*lists: list[str]) -> dict[str, Requirement]:
-    """By name, without our own extras."""
+    """Requirements by normal name, without our own extras."""
     parsed = [Requirement(line) for lines in lists for line in lines]
     return {normal(requirement.name): requirement for requirement in parsed if requirement.name != "dse-hf"}
 
@@ -30,7 +31,7 @@ def normal(name: str) -> str:
 
 
 def imported(folder: Path) -> dict[str, str]:
-    """Distributions (normal name) that Python files import, other than the standard library: each with a file."""
+    """Distributions (normal name) that Python files import, without the standard library; each with one such file."""
     found, of_module = {}, importlib.metadata.packages_distributions()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -68,3 +69,16 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used():
 
 def test_what_travels_to_the_hub_needs_the_core_alone():
     assert set(imported(ROOT / "dse_hf" / "models")) <= set(CORE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "Makefile", ROOT / ".pre-commit-config.yaml", *(ROOT / ".ci").iterdir(), *(ROOT / ".github").rglob("*.*")],
+    ids=lambda path: path.name,
+)
+def test_files_of_ci_and_tools_can_be_read_and_name_what_exists(path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in (".yml", ".yaml"):
+        assert yaml.safe_load(text)
+    named = re.findall(r"(?<![\w/.-])(?:tests|model_cards|\.ci|\.github)/[\w./-]*", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []

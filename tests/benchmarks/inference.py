@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Speed and memory of separation: ratios of paths that run by turns in one run, medians of several rounds.
+"""Measures the speed and memory of separation. What is compared runs in turns; the result is a median and a ratio.
 
     python tests/benchmarks/inference.py [--only ratios,tiles,file,latency,rss] [--rounds 5] [--threads 2]
 
-- ratios: `separate` beside the plain forward pass in one piece, ONNX Runtime and, if installed (`pip install --no-deps
-  denoisers`), denoisers, on the same audio; the share of what this processor's matrix products and convolutions reach
-- tiles: networks of valid beside those of same padding, on long audio
-- file: all of `separate_file` beside the network alone
-- latency: of the command line for a short file, beside importing torch
-- rss: peak memory of the command line for short and long files
+- ratios: compares `separate`, the plain forward pass in one piece, ONNX Runtime and, if it is installed (`pip install
+  --no-deps denoisers`), denoisers on the same audio. Also prints which share of this processor's speed they reach.
+- tiles: compares networks with padding "valid" and "same" on long audio.
+- file: compares `separate_file` with the network alone.
+- latency: times the command line for a short file, and the import of torch.
+- rss: measures the peak memory of the command line for short and long files.
 
-CPU time stands beside wall time: on a machine that others use as well, that is the one to compare.
+On a machine that others use too, compare the CPU time, not the wall time.
 """
 
 import argparse
@@ -30,22 +30,32 @@ from memory import write_noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, load_model
-from dse_hf.loading import DEFAULT_MODEL
-from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution
 from dse_hf.separate import separate_file
 
 
-SHORT = 131_073  # samples, the best length for the plain forward pass
+try:
+    from dse_hf.models.modeling_waveunet_frames import FrameConvolution, has_fused_convolution
+except ImportError:  # in older versions, which this compares with
+    from dse_hf.models.modeling_waveunet_fast import FrameConvolution, has_fused_convolution
+
+
+SHORT = 131_073  # samples; the plain forward pass is fastest at this length
 RATE = 16_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="ratios,tiles,file,latency,rss", help="sections (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each path (default: %(default)s)")
+    parser.add_argument(
+        "--only", default="ratios,tiles,file,latency,rss", help="sections to run (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="(default: %(default)s)")
-    parser.add_argument("--networks", default="paper,embedded", help="of the ratios (default: %(default)s)")
-    parser.add_argument("--minutes", default="1,10,60,120", help="files of the section rss (default: %(default)s)")
+    parser.add_argument(
+        "--networks", default="paper,embedded", help="networks of the section ratios (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", default="1,10,60,120", help="lengths of the files of the section rss (default: %(default)s)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -70,7 +80,7 @@ def machine() -> str:
 
 
 def by_turns(paths: dict, rounds: int) -> dict[str, tuple[float, float]]:
-    """Median seconds of wall and of CPU time of every path."""
+    """Runs every path once per round; returns the median wall time and CPU time of each, in seconds."""
     taken = {name: [] for name in paths}
     for number in range(rounds + 1):
         for name, path in paths.items():
@@ -91,7 +101,7 @@ def paper_model(padding: str = "same") -> WaveUNetModel:
 
 
 def peaks() -> tuple[dict, dict]:
-    """Paths that measure the processor, and the floating-point operations of each."""
+    """Matrix products and convolutions that measure the processor, and the floating-point operations of each."""
     paths, operations = {}, {}
     for dtype in (torch.float32, torch.bfloat16):
         if not has_fused_convolution(torch.zeros(1, dtype=dtype)):
@@ -108,7 +118,7 @@ def peaks() -> tuple[dict, dict]:
 def ratios(args) -> None:
     for name in args.networks.split(","):
         model = paper_model() if name == "paper" else load_model()
-        label = DEFAULT_MODEL if name == "embedded" else model.config.name_or_path
+        label = "embedded default" if name == "embedded" else model.config.name_or_path
         for length in (SHORT, 30 * RATE):
             length = model.config.input_length_for(length)
             paths, operations = peaks()
@@ -136,15 +146,16 @@ def show(paths: list[str], times: dict, seconds: float, operations: int, peak: d
 
 
 def flops(model, length: int) -> int:
-    """Of the network as the paper draws it."""
+    """Floating-point operations of the network as the paper draws it."""
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(model.network).to("meta").predict_sources(torch.zeros(1, 1, length, device="meta"))
     return passes(model) * counter.get_total_flops()
 
 
 def passes(model) -> int:
-    """Through the network, of every sample."""
-    return 2 if model.config.both_polarities else 1
+    """How often each sample goes through the network."""
+    names = ("average_polarity_flip", "both_polarities")  # the second one is the older name
+    return 2 if any(getattr(model.config, name, False) for name in names) else 1
 
 
 def rivals(model, waveform: torch.Tensor, with_denoisers: bool) -> dict:
@@ -201,26 +212,24 @@ def tiles(args) -> None:
 
 
 class NetworkTime:
-    """A model whose streams count the time that they take."""
+    """A model whose streams measure the time that they take."""
 
     def __init__(self, model):
         self.model, self.config, self.wall, self.cpu = model, model.config, 0.0, 0.0
 
     def separation_stream(self):
-        self.stream = self.model.separation_stream()
-        return self
+        stream = self.model.separation_stream()
+        stream.push, stream.flush = self._timed(stream.push), self._timed(stream.flush)
+        return stream
 
-    def push(self, block):
-        return self._timed(self.stream.push, block)
+    def _timed(self, step):
+        def timed(*arguments):
+            wall, cpu = time.perf_counter(), time.process_time()
+            sources = step(*arguments)
+            self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
+            return sources
 
-    def flush(self):
-        return self._timed(self.stream.flush)
-
-    def _timed(self, step, *arguments):
-        wall, cpu = time.perf_counter(), time.process_time()
-        sources = step(*arguments)
-        self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
-        return sources
+        return timed
 
 
 def file(args) -> None:

@@ -1,10 +1,10 @@
-"""The app under load: many clients at once. Prints what each was answered, the times, and the server's memory.
+"""Puts the app under load: many clients at once. Prints the answers, their times, and the server's memory.
 
     python tests/benchmarks/space_load.py [--clients 20] [--rounds 3]
     python tests/benchmarks/space_load.py --clients 6 --minutes 60 --pause 5
 
-Starts the Space in a process of its own. A client is answered rightly (the sources sum to its own sound, which no
-other client has), told to wait (the queue is full), or lost: then this exits with 1.
+Starts the Space in a process of its own. Every client sends another sound. Its answer is "right" if the sources sum to
+that sound, and "told to wait" if the queue is full. With any other answer the client is lost, and this exits with 1.
 """
 
 import argparse
@@ -35,9 +35,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, help="rounds go on for so long, instead of a number of them")
+    parser.add_argument("--minutes", type=float, help="repeats rounds for this long, instead of --rounds times")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between rounds")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each sound")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each sound")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         process, url = start(Path(folder))
@@ -74,7 +74,7 @@ def start(folder: Path) -> tuple[subprocess.Popen, str]:
 
 
 def load(url: str, server: psutil.Process, folder: Path, args: argparse.Namespace, number: int) -> int:
-    """One round; returns how many clients were lost."""
+    """Runs one round and returns how many clients were lost."""
     clients = []
     for k in range(args.clients):
         place = folder / f"{number}-{k}"
@@ -108,7 +108,7 @@ def visit(client: Client, sound: Path) -> tuple[str, float]:
         total = sum(soundfile.read(file, dtype="int16")[0].astype(int) for file in files)
         right = np.array_equal(total, soundfile.read(sound, dtype="int16")[0])
         answer = "right" if right else "wrong"
-    except Exception as error:  # whatever a client may meet
+    except Exception as error:  # any failure of a client is counted
         answer = "told to wait" if "queue" in str(error).lower() else f"lost: {error}"
     return answer, time.perf_counter() - started
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Speed of training by a recipe: steps per second of every arrangement beside the plain float32 step, measured
-interleaved in one run, and the share of the time that the model waits for data.
+"""Measures the speed of training with a recipe: steps per second of every arrangement of the network, compared with
+the plain float32 step, and the share of the time that the model waits for data. The arrangements run in turns.
 
     PYTHONPATH=. python tests/benchmarks/training.py model_cards/waveunet-speech-16khz/recipe.yaml [--workers 2]
 """
@@ -22,21 +22,23 @@ from dse_hf.training.run import build_model
 
 
 class Steps:
-    """Training steps of one model in one arrangement."""
+    """Training steps of a model with one arrangement of its network."""
 
     def __init__(self, recipe, device: torch.device, plain: bool, bf16: bool):
         model_args, _, training_args = recipe
         torch.manual_seed(0)
         self.model = build_model(model_args).to(device)
         if plain:  # the network as the paper draws it
-            self.model._predict_sources = self.model.network.predict_sources
+            network = self.model.network
+            name = "predict" if hasattr(network, "predict") else "predict_sources"  # in older versions
+            setattr(self.model, f"_{name}", getattr(network, name))
         self.device, self.bf16 = device, bf16
         config = self.model.config
         self.loss = WeightedLoss(training_args.losses, config.sources, config.sampling_rate).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
 
     def __call__(self, batch) -> float:
-        """Seconds of one step."""
+        """Runs one step and returns its time in seconds."""
         started = time.perf_counter()
         mixture, labels = (batch[name].to(self.device, non_blocking=True) for name in ("input_values", "labels"))
         precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
@@ -55,7 +57,7 @@ class Steps:
 
 
 def waiting_share(steps: Steps, dataset, batch_size: int, workers: int, count: int) -> float:
-    """Share of the time of `count` steps that goes by before the next batch is there; the first ones do not count."""
+    """Which share of the time of `count` steps is spent waiting for the next batch. The first steps do not count."""
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_size,
@@ -79,7 +81,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each arrangement (default: 5)")
     parser.add_argument("--batch-size", type=int, help="(default: the recipe's)")
-    parser.add_argument("--workers", type=int, default=2, help="of the data loader (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the data loader (default: 2)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)

@@ -89,8 +89,9 @@ def test_the_default_on_the_example_is_within_1e_4(tmp_path, example):
 
 @pytest.mark.parametrize(("dtype", "size", "snr"), [("float16", 0.5, 60), ("int8", 0.25, 40)])
 def test_smaller_files_are_near(tmp_path, example, dtype, size, snr):
-    model = load_model()
-    result = export_onnx(model, tmp_path / "m.onnx", dtype=dtype, audio=NOISY)
+    model, example = load_model(), example[..., :32000]
+    soundfile.write(tmp_path / "noisy.wav", example[0, 0], 16000)
+    result = export_onnx(model, tmp_path / "m.onnx", dtype=dtype, audio=tmp_path / "noisy.wav")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert result.size == pytest.approx(4 * size * parameters, rel=0.05)
     sources, wanted = run(tmp_path / "m.onnx", example), by_pytorch(model, example)
