@@ -45,20 +45,26 @@ QUICKER = {
     "dse-hf train --model": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
 }
 
-# Runs blocks one after another. `dse-hf` runs in this process, which starts once.
-READER = """
-import json, os, pathlib, shlex, subprocess, sys, torch
-from dse_hf.cli import main
+# Runs blocks one after another. `dse-hf` runs in this process, which starts once. A block that begins with `# PATH` is
+# a file, with `# PATH, before NAME` or `# PATH, in NAME` a part of one.
+READER = r"""
+import json, os, pathlib, re, shlex, subprocess, sys, torch
 names = {"__name__": "reader", "waveform": 0.1 * torch.randn(1, 16000)}
 for language, code in json.loads(sys.argv[1]):
     print(code, file=sys.stderr)
-    T=os.times(); open("/tmp/times.txt","a").write(f"{sum(T[:4]):.1f} {code[:70]!r}\\n")
-    lines = code.replace("\\\\\\n", "").splitlines()
-    if language == "python":
+    lines = code.replace("\\\n", "").splitlines()
+    if match := re.match(r"# ([\w./-]+[.]\w+)(?:, (before|in) (\w+))?$", lines[0].partition(": ")[0]):
+        name, place, table = match.groups()
+        path = pathlib.Path(name)
+        text = path.read_text() if place else ""
+        start = text.index(f"\n{table}: ") if place else 0
+        end = re.compile(r"\n(    [)]\n)?}\n").search(text, start).start() if place == "in" else start
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text[:end] + "\n" + code + "\n" + text[end:])
+    elif language == "python":
         exec(compile(code, "<block>", "exec"), names)
-    elif language == "yaml":
-        pathlib.Path(lines[0].split()[1].strip(":")).write_text(code)
     elif all(line.startswith("dse-hf ") for line in lines):
+        from dse_hf.cli import main
         for line in lines:
             if status := main(shlex.split(line)[1:]):
                 sys.exit(status)
@@ -94,6 +100,8 @@ def desk(tmp_path):
     (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     shutil.copytree(ROOT / "spaces" / "source_separation", tmp_path / "source_separation")
+    shutil.copytree(ROOT / "dse_hf", tmp_path / "dse_hf", ignore=shutil.ignore_patterns("pretrained", "__pycache__"))
+    (tmp_path / "dse_hf" / "pretrained").symlink_to(ROOT / "dse_hf" / "pretrained")
     return tmp_path
 
 
@@ -101,6 +109,7 @@ def read_through(steps: list[tuple[str, str]], desk: Path, environment: dict | N
     """Runs blocks in one process and one folder, with the PATH of a virtual environment that is active."""
     imported = TRANSFORMERS if environment is None else TORCH  # with the address of a Hub, which clients read on import
     environment = {"REPOSITORY": "https://example.org/dse-hf", **(environment or os.environ)}
+    environment["PYTHONPATH"] = f"{desk}{os.pathsep}{environment.get('PYTHONPATH', '')}"  # the walks change the code
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     result = run_fresh(READER, json.dumps(steps), cwd=desk, env=environment, imported=imported)
     assert result.returncode == 0, result.stderr[-5000:]
