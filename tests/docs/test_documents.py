@@ -42,7 +42,7 @@ OTHERS = (
 # Options that are added to save time.
 QUICKER = {
     "dse-hf evaluate": " --limit 1 --jobs 1",
-    "dse-hf train --model": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
+    "dse-hf train --model ": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
 }
 
 # Runs blocks one after another. `dse-hf` runs in this process, which starts once. A block that begins with `# PATH` is
