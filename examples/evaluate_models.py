@@ -24,7 +24,9 @@ SOURCES = ["foreground", "background"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help="Hub id or folder of pairs of noisy and clean recordings")
-    parser.add_argument("models", nargs="+", help="embedded names, folders or Hub ids; input is the unprocessed mixture")
+    parser.add_argument(
+        "models", nargs="+", help="embedded names, folders or Hub ids; input is the unprocessed mixture"
+    )
     parser.add_argument("--split", default="test", help="split of the dataset (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="number of clips (default: all)")
     parser.add_argument("--output", default="evaluation", help="folder for results.json (default: %(default)s)")

@@ -30,9 +30,7 @@ def main() -> int:
     for path in sorted(path for path in args.input.rglob("*") if path.is_file()):
         folder = args.output / path.parent.relative_to(args.input)
         try:
-            result = separate_file(
-                model, path, folder, sources=args.sources, file_format=args.format, overwrite=True
-            )
+            result = separate_file(model, path, folder, sources=args.sources, file_format=args.format, overwrite=True)
         except AudioError as error:  # for example a file that is not audio
             print(f"skipped: {error}", file=sys.stderr)
             failures += 1

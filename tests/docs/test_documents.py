@@ -1,4 +1,4 @@
-"""Every command and every block of code in the README, in docs/ and in the speech card, run as a reader runs them."""
+"""Every command and every block of code in the texts, the notebook and the examples, run as a reader runs them."""
 
 import json
 import os
@@ -19,8 +19,9 @@ from ..fresh import TORCH, TRANSFORMERS, run_fresh, run_script
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "model_cards" / "waveunet-speech-16khz"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), CARD / "README.md"]
-DOCUMENTS += [ROOT / "examples" / "README.md"]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), CARD / "README.md"]
+TEXTS += [ROOT / "examples" / "README.md"]
+NOTEBOOK = ROOT / "docs" / "fine_tune_and_publish.ipynb"
 
 # Blocks that do not run here, by how they start, and why. Their options and their syntax are checked.
 NOT_RUN = {
@@ -29,7 +30,6 @@ NOT_RUN = {
     ".venv/bin/python -m pytest": "runs these tests",
     "hf jobs": "needs the Hub's machines",
     "accelerate launch --num_machines": "needs two machines",
-    "uv run": "needs the network; tests/docs/test_examples.py runs these commands without uv",
     "dse-hf export": "has a test of its own, with the program that reads the file",
     "import json\n\nimport numpy as np\nimport onnxruntime": "as dse-hf export",
 }
@@ -39,16 +39,23 @@ OTHERS = (
     "--nproc_per_node --num_machines --num_processes --only --output --pause --per-snr --rounds --secrets --seconds "
     "--clients --split --steps --write"
 )
+# Documents that publish, and what.
+MADE_ON_THE_HUB = {"README.md": "org/tuned", "docs/publish.md": "org/waveunet"}
 # Options that are added to save time.
 QUICKER = {
     "dse-hf evaluate": " --limit 1 --jobs 1",
     "dse-hf train --model ": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
+    "uv run": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
 }
 
-# Runs blocks one after another. `dse-hf` runs in this process, which starts once. A block that begins with `# PATH` is
-# a file, with `# PATH, before NAME` or `# PATH, in NAME` a part of one.
+# Runs blocks one after another. `dse-hf` and `uv run` run in this process, which starts once. A block that begins with
+# `# PATH` is a file, with `# PATH, before NAME` or `# PATH, in NAME` a part of one.
 READER = r"""
-import json, os, pathlib, re, shlex, subprocess, sys, torch
+import json, pathlib, re, runpy, shlex, subprocess, sys, torch, types, wrapt
+sys.modules["IPython.display"] = types.SimpleNamespace(Audio=str, Image=str, display=print)
+if sys.argv[2]:  # a model is not loaded in a new process before it is published, which takes seconds
+    hook = lambda module: setattr(module, "check_reload", lambda *arguments: None)
+    wrapt.register_post_import_hook(hook, "dse_hf.hub.publishing")
 names = {"__name__": "reader", "waveform": 0.1 * torch.randn(1, 16000)}
 for language, code in json.loads(sys.argv[1]):
     print(code, file=sys.stderr)
@@ -63,10 +70,15 @@ for language, code in json.loads(sys.argv[1]):
         path.write_text(text[:end] + "\n" + code + "\n" + text[end:])
     elif language == "python":
         exec(compile(code, "<block>", "exec"), names)
-    elif all(line.startswith("dse-hf ") for line in lines):
+    elif all(line.startswith(("dse-hf ", "uv run ")) for line in lines):
         from dse_hf.cli import main
-        for line in lines:
-            if status := main(shlex.split(line)[1:]):
+        for program, *words in map(shlex.split, lines):
+            sys.argv = words[1:]
+            try:
+                status = main(words) if program == "dse-hf" else runpy.run_path(words[1])["main"]()
+            except SystemExit as end:
+                status = end.code
+            if status:
                 sys.exit(status)
     else:
         subprocess.run(["bash", "-euc", code], check=True)
@@ -74,8 +86,13 @@ for language, code in json.loads(sys.argv[1]):
 
 
 def blocks(path: Path) -> list[tuple[str, str]]:
-    """(language, code) of the fenced blocks that have a language."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    """(language, code) of the fenced blocks that have a language, or of the cells of a notebook."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        return [
+            ("python", "".join(cell["source"])) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"
+        ]
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def runs_here(code: str) -> bool:
@@ -90,7 +107,7 @@ def desk(tmp_path):
     soundfile.write(tmp_path / "noisy.wav", noisy, 16000)
     shutil.copy(tmp_path / "noisy.wav", tmp_path / "phone.m4a")  # what is in a file counts, not its name
     for split in ("train", "validation"):
-        for folder in ("my-speech/{}", "my-noise/{}", "my-pairs/{}/noisy", "my-pairs/{}/clean"):
+        for folder in ("my-speech/{}", "my-noise/{}", "my-pairs/{}/noisy", "my-pairs/{}/clean", "recordings/{}"):
             (tmp_path / folder.format(split)).mkdir(parents=True)
             soundfile.write(tmp_path / folder.format(split) / "1.wav", noisy, 16000)
         (tmp_path / "my-speech" / split / "metadata.csv").write_text("file_name,speaker\n1.wav,ada\n")
@@ -99,42 +116,42 @@ def desk(tmp_path):
     torch.save(WaveUNet(2, 5, 15, 4, padding="same").state_dict(), tmp_path / "libdse.pth")
     (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "docs").mkdir()
     shutil.copytree(ROOT / "spaces" / "source_separation", tmp_path / "source_separation")
     shutil.copytree(ROOT / "dse_hf", tmp_path / "dse_hf", ignore=shutil.ignore_patterns("pretrained", "__pycache__"))
     (tmp_path / "dse_hf" / "pretrained").symlink_to(ROOT / "dse_hf" / "pretrained")
     return tmp_path
 
 
-def read_through(steps: list[tuple[str, str]], desk: Path, environment: dict | None = None) -> None:
+def read_through(steps: list[tuple[str, str]], folder: Path, hub=None) -> None:
     """Runs blocks in one process and one folder, with the PATH of a virtual environment that is active."""
-    imported = TRANSFORMERS if environment is None else TORCH  # with the address of a Hub, which clients read on import
-    environment = {"REPOSITORY": "https://example.org/dse-hf", **(environment or os.environ)}
-    environment["PYTHONPATH"] = f"{desk}{os.pathsep}{environment.get('PYTHONPATH', '')}"  # the walks change the code
+    imported = TORCH if hub else TRANSFORMERS  # clients read the address of the Hub when they are imported
+    environment = {**(hub.environment() if hub else os.environ), "REPOSITORY": "https://example.org/dse-hf"}
+    environment["PYTHONPATH"] = f"{folder}{os.pathsep}{environment.get('PYTHONPATH', '')}"  # the walks change the code
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    result = run_fresh(READER, json.dumps(steps), cwd=desk, env=environment, imported=imported)
+    quick = "" if hub else "quick"
+    result = run_fresh(READER, json.dumps(steps), quick, cwd=folder, env=environment, imported=imported)
     assert result.returncode == 0, result.stderr[-5000:]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("document", [*TEXTS, NOTEBOOK], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_what_a_document_says_works(document, desk, request):
+    hub = request.getfixturevalue("hub") if document.relative_to(ROOT).as_posix() in MADE_ON_THE_HUB else None
     steps = [(language, code.rstrip()) for language, code in blocks(document) if runs_here(code)]
     for number, (language, code) in enumerate(steps):
         steps[number] = language, code + "".join(QUICKER[start] for start in QUICKER if code.startswith(start))
-    if any("org/" in code for _, code in steps):
-        hub = request.getfixturevalue("hub")
-        read_through(steps, desk, hub.environment())
-        assert hub.exists("org/tuned") or hub.is_private("org/waveunet")
-    elif steps:
-        read_through(steps, desk)
+    read_through(steps, desk / "docs" if document == NOTEBOOK else desk, hub)
+    if hub:
+        assert hub.files(MADE_ON_THE_HUB[document.relative_to(ROOT).as_posix()])["modeling_waveunet.py"]
 
 
 def test_blocks_that_do_not_run_are_valid():
-    for language, code in (block for document in DOCUMENTS for block in blocks(document)):
+    for language, code in (block for document in TEXTS for block in blocks(document)):
         if language == "bash" and not runs_here(code):
             result = subprocess.run(["bash", "-n", "-c", code], capture_output=True, text=True)
             assert result.returncode == 0, f"{code}\n{result.stderr}"
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for document in DOCUMENTS:
+    for document in TEXTS:
         for target in re.findall(r"(?:`|^)make ([\w-]+)", document.read_text(), re.MULTILINE):
             assert target in targets, f"{document}: make {target}"
 
@@ -148,13 +165,13 @@ def test_options_in_the_texts_exist():
     known = {f"--{field.name}" for group in groups for field in fields(group)} | set(OTHERS.split())
     for command in _parser()._subparsers._group_actions[0].choices.values():
         known |= set(command._option_string_actions)
-    for document in DOCUMENTS:
+    for document in TEXTS:
         options = re.findall(r"(?<![\w-])--[a-z][\w-]*", document.read_text(encoding="utf-8"))
         assert set(options) <= known, document
 
 
 def test_links_lead_somewhere():
-    for document in DOCUMENTS:
+    for document in TEXTS:
         for link, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text(encoding="utf-8")):
             target = document.parent / link if link else document
             if not link.startswith("http"):
@@ -169,7 +186,23 @@ def test_the_readme_is_short_and_begins_with_the_demo():
     assert len(lines) <= 150 and "make demo" in lines[:10] and any(".png" in line for line in lines[:20])
 
 
-# `make` would use the environment of this folder, which the other tests may run without.
+def test_the_notebook_has_no_outputs():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+def test_the_examples_say_what_they_need():
+    """In a header as `uv run` reads it (PEP 723)."""
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    for path in (ROOT / "examples").glob("*.py"):
+        header = re.match(r"# /// script\n((?:#.*\n)+?)# ///\n", path.read_text(encoding="utf-8"))[1]
+        about = tomllib.loads(re.sub("^# ?", "", header, flags=re.MULTILINE))
+        assert about["requires-python"] == python and about["dependencies"][0].startswith("dse-hf")
+        assert (path.parent / about["tool"]["uv"]["sources"]["dse-hf"]["path"]).resolve() == ROOT
+        assert f"uv run examples/{path.name} " in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_demo_says_in_two_lines_what_it_wrote_and_gained(tmp_path):
     result = run_script(CARD / "demo.py", str(tmp_path), imported=TRANSFORMERS)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -218,4 +251,6 @@ def test_the_tables_are_the_measured_ones():
         text = path.read_text(encoding="utf-8")
         assert "| deepfilternet |" in text and evaluate.with_tables(text, results) == text, path
     table = extremes.markdown_table(json.loads((CARD / "extremes.json").read_text()))
-    assert f"<!-- table: extremes.json -->\n{table}\n<!-- /table -->" in (CARD / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- table: extremes.json -->\n{table}\n<!-- /table -->" in (CARD / "README.md").read_text(
+        encoding="utf-8"
+    )
