@@ -87,26 +87,20 @@ class SeparationModel(System):
 
     def separate(self, mixture, sampling_rate, sources):
         self.check_sources(sources)
-        names = self.model.config.sources
-        rate = self.model.config.sampling_rate
-        estimates = self._separate(resample(mixture.T, sampling_rate, rate).T)
-        if rate != sampling_rate:
-            estimates = {
-                name: resample(estimate.T, rate, sampling_rate, mixture.shape[-1]).T
-                for name, estimate in estimates.items()
-            }
-            # As in separate_file: what lies above the model's band stays in the last source.
-            *predicted, last = names
-            estimates[last] = mixture - sum(estimates[name] for name in predicted)
-        return {source: estimates[source] for source in sources}
-
-    def _separate(self, mixture: NDArray) -> dict[str, NDArray]:
         import torch
 
-        device = next(self.model.parameters()).device
-        waveform = torch.from_numpy(np.ascontiguousarray(mixture, np.float32)).to(device)
-        estimates = self.model.separate(waveform, self.model.config.sampling_rate)
-        return {name: estimate.float().cpu().numpy() for name, estimate in estimates.items()}
+        from ..models.modeling_separation import rest_of_mixture
+
+        rate, device = self.model.config.sampling_rate, next(self.model.parameters()).device
+        waveform = np.ascontiguousarray(resample(mixture.T, sampling_rate, rate).T, np.float32)
+        predicted = self.model.separate(torch.from_numpy(waveform).to(device), rate, last_source=False)
+        estimates = {
+            name: resample(estimate.float().cpu().numpy().T, rate, sampling_rate, mixture.shape[-1]).T
+            for name, estimate in predicted.items()
+        }
+        # At the rate of the mixture, as in separate_file: what lies above the model's band stays in the last source.
+        estimates[self.model.config.sources[-1]] = rest_of_mixture(mixture, estimates.values())
+        return {source: estimates[source] for source in sources}
 
 
 @dataclass
@@ -116,6 +110,8 @@ class Peer(System):
     peer: PeerAdapter
 
     def separate(self, mixture, sampling_rate, sources):
+        from ..models.modeling_separation import rest_of_mixture
+
         rate, delay = self.peer.sampling_rate or sampling_rate, self.peer.delay
         channels = []
         for channel in resample(mixture.T, sampling_rate, rate).T:
@@ -125,7 +121,7 @@ class Peer(System):
         foreground = resample(np.stack(channels, axis=1), rate, sampling_rate, mixture.shape[-1]).T
         estimates = {sources[0]: foreground}
         if len(sources) == 2:
-            estimates[sources[1]] = mixture - foreground
+            estimates[sources[1]] = rest_of_mixture(mixture, [foreground])
         return estimates
 
 
