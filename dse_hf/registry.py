@@ -1,4 +1,7 @@
-"""The table of model types. Training, loading, cards, conversion and export read it; a new type is one entry here."""
+"""The table of model types, by the `model_type` of their configs.
+
+Training, loading, cards, conversion and export read it. A new type is one entry here and its files in `models/`.
+"""
 
 import importlib
 from dataclasses import dataclass
@@ -9,7 +12,6 @@ class ModelType:
     """A kind of network.
 
     Args:
-        name (`str`): `model_type` of its config.
         config, model, feature_extractor (`str`): the classes, as `module:Class`.
         extractor_fields (`dict[str, str]`): argument of the feature extractor → field of the config that it has.
         title (`str`): what the network is, for cards.
@@ -19,7 +21,6 @@ class ModelType:
             type cannot be exported.
     """
 
-    name: str
     config: str
     model: str
     feature_extractor: str
@@ -51,42 +52,36 @@ _MODELS = f"{__package__}.models"
 _SPECTROGRAM = {name: name for name in ("sampling_rate", "n_fft", "hop_length", "log_offset")}
 
 MODEL_TYPES: dict[str, ModelType] = {
-    entry.name: entry
-    for entry in (
-        ModelType(
-            name="waveunet",
-            config=f"{_MODELS}.configuration_waveunet:WaveUNetConfig",
-            model=f"{_MODELS}.modeling_waveunet:WaveUNetModel",
-            feature_extractor=f"{_MODELS}.feature_extraction_waveform:WaveformFeatureExtractor",
-            extractor_fields={"feature_size": "channels", "sampling_rate": "sampling_rate"},
-            title="Wave-U-Net",
-            citation="Stoller, D., Ewert, S., & Dixon, S. (2018). Wave-U-Net: A Multi-Scale Neural Network for "
-            "End-to-End Audio Source Separation. arXiv:1806.03185.",
-            card_line="{num_layers} levels, {channel_growth}·k channels at level k, kernels "
-            "{downsampling_kernel_size} and {upsampling_kernel_size}, {upsampling} upsampling, "
-            '`padding="{padding}"`, {output} output',
-            onnx=f"{__package__}.export.waveunet_graph:onnx_model",
-        ),
-        ModelType(
-            name="dae",
-            config=f"{_MODELS}.configuration_dae:DAEConfig",
-            model=f"{_MODELS}.modeling_dae:DAEModel",
-            feature_extractor=f"{_MODELS}.feature_extraction_spectrogram:SpectrogramFeatureExtractor",
-            extractor_fields=_SPECTROGRAM,
-            title="Denoising autoencoder on log-magnitude spectra, with the phase of the mixture",
-            citation="Lu, X., Tsao, Y., Matsuda, S., & Hori, C. (2013). Speech Enhancement Based on Deep Denoising "
-            "Autoencoder. Interspeech.",
-        ),
-        ModelType(
-            name="dvae",
-            config=f"{_MODELS}.configuration_dvae:DVAEConfig",
-            model=f"{_MODELS}.modeling_dvae:DVAEModel",
-            feature_extractor=f"{_MODELS}.feature_extraction_spectrogram:SpectrogramFeatureExtractor",
-            extractor_fields=_SPECTROGRAM,
-            title="Variational denoising autoencoder on log-magnitude spectra, with the phase of the mixture",
-            citation="Kingma, D. P., & Welling, M. (2013). Auto-Encoding Variational Bayes. arXiv:1312.6114.",
-        ),
-    )
+    "waveunet": ModelType(
+        config=f"{_MODELS}.configuration_waveunet:WaveUNetConfig",
+        model=f"{_MODELS}.modeling_waveunet:WaveUNetModel",
+        feature_extractor=f"{_MODELS}.feature_extraction_waveform:WaveformFeatureExtractor",
+        extractor_fields={"feature_size": "channels", "sampling_rate": "sampling_rate"},
+        title="Wave-U-Net",
+        citation="Stoller, D., Ewert, S., & Dixon, S. (2018). Wave-U-Net: A Multi-Scale Neural Network for "
+        "End-to-End Audio Source Separation. arXiv:1806.03185.",
+        card_line="{num_layers} levels, {channel_growth}·k channels at level k, kernels "
+        "{downsampling_kernel_size} and {upsampling_kernel_size}, {upsampling} upsampling, "
+        '`padding="{padding}"`, {output} output',
+        onnx=f"{__package__}.export.waveunet_graph:onnx_model",
+    ),
+    "dae": ModelType(
+        config=f"{_MODELS}.configuration_dae:DAEConfig",
+        model=f"{_MODELS}.modeling_dae:DAEModel",
+        feature_extractor=f"{_MODELS}.feature_extraction_spectrogram:SpectrogramFeatureExtractor",
+        extractor_fields=_SPECTROGRAM,
+        title="Denoising autoencoder on log-magnitude spectra, with the phase of the mixture",
+        citation="Lu, X., Tsao, Y., Matsuda, S., & Hori, C. (2013). Speech Enhancement Based on Deep Denoising "
+        "Autoencoder. Interspeech.",
+    ),
+    "dvae": ModelType(
+        config=f"{_MODELS}.configuration_dvae:DVAEConfig",
+        model=f"{_MODELS}.modeling_dvae:DVAEModel",
+        feature_extractor=f"{_MODELS}.feature_extraction_spectrogram:SpectrogramFeatureExtractor",
+        extractor_fields=_SPECTROGRAM,
+        title="Variational denoising autoencoder on log-magnitude spectra, with the phase of the mixture",
+        citation="Kingma, D. P., & Welling, M. (2013). Auto-Encoding Variational Bayes. arXiv:1312.6114.",
+    ),
 }
 
 
@@ -113,8 +108,8 @@ def register_with_transformers() -> None:
     """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`."""
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    for entry in MODEL_TYPES.values():
-        AutoConfig.register(entry.name, entry.config_class, exist_ok=True)
+    for name, entry in MODEL_TYPES.items():
+        AutoConfig.register(name, entry.config_class, exist_ok=True)
         AutoModel.register(entry.config_class, entry.model_class, exist_ok=True)
         AutoFeatureExtractor.register(entry.config_class, entry.feature_extractor_class, exist_ok=True)
 
