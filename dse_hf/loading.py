@@ -33,7 +33,7 @@ class UnknownModelError(ValueError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The `name` that the user gave, the `kind` of place that it means for messages, and the `folder` of the files."""
+    """The `name` that the user gave, the `kind` of place (a text for messages), and the `folder` with the files."""
 
     name: str
     kind: str

@@ -2,11 +2,11 @@
 
 import argparse
 
+from ..export import DTYPES
 from .console import quiet_libraries, requiring
 
 
 HELP = "write a model as an ONNX file"
-_DTYPES = ["float32", "float16", "int8"]  # as in dse_hf.export, which is slow to import
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="name of an embedded model, folder, or Hub id")
     add("output", metavar="OUT", help="file to write (model.onnx)")
-    add("--dtype", default="float32", choices=_DTYPES, help="data type of the weights (default: %(default)s)")
+    add("--dtype", default="float32", choices=DTYPES, help="data type of the weights (default: %(default)s)")
     add("--audio", metavar="FILE", help="recording for the comparison (default: speech beside a train)")
     add("--overwrite", action="store_true", help="replace an existing file")
 

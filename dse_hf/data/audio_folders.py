@@ -51,13 +51,9 @@ def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dic
 def rows_of(files: dict[str, str], metadata: list[str]) -> list[dict]:
     """Makes the rows of a folder of audio files, in the layout of `datasets`' audiofolder.
 
-    Every audio file is a row with the column `audio`, and the columns that the metadata have for its `file_name`. If
-    the metadata name files as `<column>_file_name`, every row of the metadata is a row instead, with one audio column
-    for each such column.
-
-    Args:
-        files (`dict[str, str]`): audio file → the path or URL to read it from.
-        metadata (`list[str]`): the `metadata.csv` and `metadata.jsonl` files.
+    Every audio file is a row with the column `audio`, and the columns that the metadata have for its `file_name`.
+    If they name files as `<column>_file_name`, every row of the metadata is a row instead, with one audio column for
+    each such column. `files` maps every audio file to the path or URL to read it from.
     """
     items = {file: {"bytes": None, "path": place} for file, place in files.items()}
     described = [row for file in metadata for row in _read_metadata(file)]
@@ -75,13 +71,15 @@ def _read_metadata(file: str) -> list[dict]:
 
     with open(file, "rb") if os.path.exists(file) else fsspec.open(file, "rb") as stream:
         text = stream.read().decode("utf-8-sig")
-    lines = text.splitlines()
-    rows = list(csv.DictReader(io.StringIO(text))) if file.endswith(".csv") else [json.loads(x) for x in lines if x]
+    if file.endswith(".csv"):
+        rows = list(csv.DictReader(io.StringIO(text), restkey="rest"))
+    else:
+        rows = [json.loads(line) for line in text.splitlines() if line]
     folder = posixpath.dirname(file)
     for row in rows:
         for name in row:
             if f"_{name}".endswith("_file_name"):
-                row[name] = posixpath.join(folder, posixpath.normpath(row[name]))
+                row[name] = posixpath.join(folder, posixpath.normpath(row[name] or ""))
     return rows
 
 

@@ -11,9 +11,9 @@ from ..audio import read_audio
 from ..errors import describe_os_error
 from ..files import atomic_write
 from ..registry import load_object, model_type_of
+from . import DTYPES
 
 
-DTYPES = ["float32", "float16", "int8"]
 TOLERANCE = 1e-4  # largest difference of a float32 file from PyTorch, full scale ±1
 _EXAMPLE = Path(__file__).parents[1] / "app" / "examples" / "train.flac"
 _CHECKED_SECONDS = 10

@@ -16,9 +16,10 @@ def tones(sampling_rate=48000, seconds=0.5, channels=2, level=0.3):
 
 def write_av(path, samples, sampling_rate, codec, sample_format="fltp", options=None, video=False):
     """Encodes samples (frames, channels) with FFmpeg."""
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
+    layout = {1: "mono", 2: "stereo", 8: "7.1"}[samples.shape[1]]
     if sample_format == "s16p":
         samples = np.round(samples * 2**15).astype(np.int16)
+    planes = samples.T if sample_format.endswith("p") else samples.reshape(1, -1)
     with av.open(str(path), "w", options=options or {}) as container:
         if video:
             pictures = container.add_stream("mpeg4", rate=10)
@@ -26,7 +27,7 @@ def write_av(path, samples, sampling_rate, codec, sample_format="fltp", options=
         if codec is not None:
             stream = container.add_stream(codec, rate=sampling_rate)
             stream.layout = layout
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), sample_format, layout)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), sample_format, layout)
             frame.sample_rate, frame.pts, frame.time_base = sampling_rate, 0, Fraction(1, sampling_rate)
             container.mux([*stream.encode(frame), *stream.encode(None)])
         if video:

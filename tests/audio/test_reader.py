@@ -2,7 +2,6 @@ import io
 import os
 import struct
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -153,11 +152,7 @@ def surround_sound(path):
     """Eight channels of sound for a second, each a tone of its own; gives their frequencies in Hz."""
     frequencies = np.array([500, 900, 1300, 50, 2100, 2500, 2900, 3300])  # the fourth has low ones only
     samples = 0.2 * np.sin(2 * np.pi * frequencies * np.arange(16000)[:, None] / 16000)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="7.1")
-        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32).reshape(1, -1), "flt", "7.1")
-        frame.sample_rate = 16000
-        container.mux([*stream.encode(frame), *stream.encode(None)])
+    write_av(path, samples.astype(np.float32), 16000, "aac", "flt")
     return frequencies
 
 
