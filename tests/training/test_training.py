@@ -424,17 +424,21 @@ class TestCheckpoints:
         assert "nowhere" in capsys.readouterr().err
 
 
+def in_two_processes(*arguments) -> str:
+    """Runs a script, or `-m module`, with arguments. Returns what it wrote."""
+    # Standalone: processes meet at a free port, because other tests run beside this one.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
 def test_two_processes_learn_as_one_with_twice_the_batch(corpus, tmp_path):
     options = {"logging_steps": 1, "optim": "sgd", "max_steps": 3, "save_steps": 3, "eval_clips": 3}
     one = run(corpus, tmp_path / "one", per_device_train_batch_size=4, **options)
     path = write_recipe(corpus, tmp_path / "two", per_device_train_batch_size=2, ddp_backend="gloo", **options)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "dse_hf.training.run"]
-    # A file to meet at, not a fixed port: other tests run beside this one.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command[:3], "--standalone", *command[3:], str(path)], capture_output=True, text=True, env=environment
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    in_two_processes("-m", "dse_hf.training.run", path)
     assert logged(tmp_path / "two") == pytest.approx(logged(tmp_path / "one"), rel=1e-3)
     assert_equal_weights(one, WaveUNetModel.from_pretrained(tmp_path / "two"), rtol=1e-4, atol=1e-6)
     results = [json.loads((tmp_path / name / "validation_results.json").read_text()) for name in ("one", "two")]
@@ -467,15 +471,8 @@ def test_processes_share_a_stream(corpus, tmp_path):
         sys.stdout.write(f"{arguments.process_index}:{clips}\\n")
     """
     (tmp_path / "share.py").write_text(textwrap.dedent(code))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*command, str(tmp_path / "share.py"), str(tmp_path / "run.json")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    shares = [json.loads(line.partition(":")[2]) for line in sorted(result.stdout.split("\n")) if ":[" in line]
+    output = in_two_processes(tmp_path / "share.py", tmp_path / "run.json")
+    shares = [json.loads(line.partition(":")[2]) for line in sorted(output.split("\n")) if ":[" in line]
     assert [len(share) for share in shares] == [4, 4]
     assert sorted(shares[0] + shares[1]) == list(range(1, 9))
 
