@@ -502,12 +502,12 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("learning_rat: 1\n", "'learning_rat' is no option"),
-            ("mixng: {snr_low: 1}\n", "'mixng' is no option; no section either; the sections are model, datasets,"),
+            ("learning_rat: 1\n", "'learning_rat' is not an option"),
+            ("mixng: {snr_low: 1}\n", "'mixng' is neither an option nor a section; the sections are model, datasets,"),
             ("training: {snr_low: 1}\n", "snr_low is in the section training, but belongs to mixing"),
             ("mixing: {snr_low: 1}\nsnr_low: 2\n", "snr_low is given twice"),
             ("mixing: 3\n", "mixing is a section; write its options below it"),
-            ("learning_rate: fast\n", "learning_rate: 'fast' is no number"),
+            ("learning_rate: fast\n", "learning_rate: 'fast' is not a number"),
             (None, "No such file"),
             ("- a list\n", "holds no options"),
             ("a: [\n", "cannot be read"),
@@ -530,7 +530,7 @@ class TestArguments:
     def test_a_model_config_on_the_command_line(self):
         options = ["--output_dir", "runs/x", "--use_cpu", "--model_config"]
         assert parse_arguments([*options, '{"num_layers": 3}'])[0].model_config == {"num_layers": 3}
-        with pytest.raises(ValueError, match="model_config='3': is no JSON object"):
+        with pytest.raises(ValueError, match="model_config='3': is not a JSON object"):
             parse_arguments([*options, "3"])
 
     def test_a_run_does_not_write_into_the_package(self, capsys):
