@@ -84,7 +84,7 @@ class MixingArguments(OptionGroup):
     level_high: float = option(-12.0, "Mixtures: highest level (RMS), in dBFS.")
     clean_share: Share = option(0.04, "Mixtures: share of examples without noise, from 0 to 1.")
     noise_only_share: Share = option(0.04, "Mixtures: share of examples without speech, from 0 to 1.")
-    augment: bool = option(True, "Augment the training examples. If false, all options below have no effect.")
+    augment: bool = option(True, "Augment examples. If false, speed_and_equalizer and the next four sections are off.")
     speed_and_equalizer: bool = option(True, "Mixtures: change speed and spectrum of speech and noise at random.")
 
     def __post_init__(self):

@@ -58,10 +58,7 @@ class RowCollection:
             return None
 
     def read_or_next(
-        self,
-        position: int,
-        candidates: Sequence[int] | None = None,
-        read: Callable[[int], Waveform] | None = None,
+        self, position: int, candidates: Sequence[int] | None = None, read: Callable[[int], Waveform] | None = None
     ) -> tuple[int, Waveform]:
         """Returns the clip at `candidates[position]`. If it cannot be used, returns the next candidate that can.
 

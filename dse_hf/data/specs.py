@@ -57,7 +57,7 @@ class DatasetSpec:
         for part in parts:
             key, equals, content = part.partition("=")
             if not equals:
-                raise ValueError(f"dataset {text!r}: {part!r} is no key=value; write it as in 'org/name,split=train'")
+                raise ValueError(f"dataset {text!r}: {part!r} is not key=value; write it as in 'org/name,split=train'")
             given[key.strip()] = content.strip()
         return cls._from_mapping(given, text)
 
@@ -66,7 +66,7 @@ class DatasetSpec:
         known = [field.name for field in fields(cls)]
         for key in given:
             if key not in known:
-                raise ValueError(f"dataset {value!r}: {key!r} is no key; choose among {', '.join(known)}")
+                raise ValueError(f"dataset {value!r}: {key!r} is not a key; choose among {', '.join(known)}")
         if "name" not in given:
             raise ValueError(f"dataset {value!r}: 'name' is missing; give a Hub id (org/name) or a folder")
         try:

@@ -40,7 +40,7 @@ class ModelArguments:
             try:
                 self.model_config = dict(json.loads(self.model_config))
             except (TypeError, ValueError):
-                raise ValueError(f"model_config={self.model_config!r}: is no JSON object") from None
+                raise ValueError(f"model_config={self.model_config!r}: is not a JSON object") from None
 
 
 @accept_former_names
@@ -150,7 +150,7 @@ def parse_arguments(
         parser.set_defaults(**_read_recipe(Path(argv.pop(0)), parser))
     *arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no option; `dse-hf train --help_all` lists them")
+        raise ValueError(f"{unknown[0]!r} is not an option; `dse-hf train --help_all` lists them")
     return tuple(arguments)
 
 
@@ -201,9 +201,10 @@ def _read_recipe(path: Path, parser: HfArgumentParser) -> dict:
         for name, content in (value or {}).items() if is_section else [(key, value)]:
             name = present_name(name)
             if name not in SECTION_OF:
-                hint = f"no section either; the sections are {', '.join(SECTIONS)}"
-                hint = hint if isinstance(content, dict) else "`dse-hf train --help_all` lists them"
-                raise ValueError(f"{path}: {name!r} is no option; {hint}")
+                hint = "not an option; `dse-hf train --help_all` lists them"
+                if isinstance(content, dict):
+                    hint = f"neither an option nor a section; the sections are {', '.join(SECTIONS)}"
+                raise ValueError(f"{path}: {name!r} is {hint}")
             if is_section and SECTION_OF[name] != key:
                 raise ValueError(f"{path}: {name} is in the section {key}, but belongs to {SECTION_OF[name]}")
             if name in options:
@@ -214,7 +215,7 @@ def _read_recipe(path: Path, parser: HfArgumentParser) -> dict:
                 try:
                     options[name] = types[name](content)
                 except ValueError:
-                    raise ValueError(f"{path}: {name}: {content!r} is no number") from None
+                    raise ValueError(f"{path}: {name}: {content!r} is not a number") from None
     return options
 
 

@@ -74,11 +74,9 @@ def test_every_kind_of_bad_clip_is_recognised(tmp_path, name):
         assert np.isfinite(example["labels"]).all()
     reasons = training.speech.collections[0].bad_clips.reasons()
     assert sum(reasons.values()) == 1 and (reason is None or reason in reasons), reasons
+    strict = DataArguments(speech, speech, window_seconds=0.05, strict=True)
     with pytest.raises(ValueError, match=f"{name}.*without --strict"):
-        for _ in build_training_set(
-            DataArguments(speech, speech, window_seconds=0.05, strict=True), config(), examples=20
-        ):
-            pass
+        list(build_training_set(strict, config(), examples=20))
 
 
 def test_workers_skip_the_same_clips_and_count_them_together(folders):
@@ -105,12 +103,9 @@ def test_nothing_usable_is_an_error(tmp_path):
         arguments = DataArguments(speech, noise, augment=False)
         with pytest.raises(ValueError, match=r"dataset .*bad: none of its 9 clips can be used"):
             build_training_set(arguments, config())[0]
+    sources = ("foreground", "background")
     with pytest.raises(ValueError, match="no clip can be used"):
-        list(
-            evaluation_clips(
-                DataArguments(bad, good), "train", sampling_rate=RATE, sources=("foreground", "background")
-            )
-        )
+        list(evaluation_clips(DataArguments(bad, good), "train", sampling_rate=RATE, sources=sources))
 
 
 def test_an_empty_split_is_an_error(tmp_path):

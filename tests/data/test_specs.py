@@ -32,8 +32,8 @@ def test_a_folder_may_have_commas(tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("org/name,train", "'train' is no key=value"),
-        ("org/name,subset=en", "'subset' is no key; choose among name, config, split, revision, weight"),
+        ("org/name,train", "'train' is not key=value"),
+        ("org/name,subset=en", "'subset' is not a key; choose among name, config, split, revision, weight"),
         ("org/name,weight=much", "weight='much' must be a number"),
         ("org/name,weight=0", "weight=0.0 of dataset 'org/name': must be a positive number"),
         ({"config": "en"}, "'name' is missing"),

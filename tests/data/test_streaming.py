@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,20 +116,9 @@ def test_mixtures_of_streams(tmp_path):
     noise.append({"audio": {"bytes": encoded(constant(0)), "path": "silent.wav"}})
     Dataset.from_list(speech).to_parquet(tmp_path / "speech" / "train.parquet")
     Dataset.from_list(noise).to_parquet(tmp_path / "noise" / "train.parquet")
-    arguments = DataArguments(
-        str(tmp_path / "speech"),
-        str(tmp_path / "noise"),
-        streaming=True,
-        window_seconds=0.1,
-        snr_low=3,
-        snr_high=3,
-        clean_share=0,
-        noise_only_share=0,
-    )
-    plain = build_training_set(
-        DataArguments(**{**vars(arguments), "augment": False}), config(channels=2), examples=None, seed=0
-    )
-    examples = list(plain)
+    options = {"window_seconds": 0.1, "snr_low": 3, "snr_high": 3, "clean_share": 0, "noise_only_share": 0}
+    arguments = DataArguments(str(tmp_path / "speech"), str(tmp_path / "noise"), streaming=True, **options)
+    examples = list(build_training_set(replace(arguments, augment=False), config(channels=2), seed=0))
     assert len(examples) == 8
     for example in examples:
         assert example["labels"].shape == (2, 2, 1600)

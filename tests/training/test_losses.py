@@ -6,14 +6,7 @@ import soundfile
 import torch
 
 from dse_hf.evaluation import metrics
-from dse_hf.training.losses import (
-    LOSSES,
-    MixtureSNRLoss,
-    MultiResolutionSTFTLoss,
-    SISDRLoss,
-    STOILoss,
-    WeightedLoss,
-)
+from dse_hf.training.losses import LOSSES, MixtureSNRLoss, MultiResolutionSTFTLoss, SISDRLoss, STOILoss, WeightedLoss
 from dse_hf.training.losses.pesq import PESQLoss
 
 

@@ -423,17 +423,21 @@ class TestCheckpoints:
         assert "nowhere" in capsys.readouterr().err
 
 
+def in_two_processes(*arguments) -> str:
+    """Runs a script, or `-m module`, with arguments. Returns what it wrote."""
+    # Standalone: processes meet at a free port, because other tests run beside this one.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
 def test_two_processes_learn_as_one_with_twice_the_batch(corpus, tmp_path):
     options = {"logging_steps": 1, "optim": "sgd", "max_steps": 3, "save_steps": 3, "eval_clips": 3}
     one = run(corpus, tmp_path / "one", per_device_train_batch_size=4, **options)
     path = write_recipe(corpus, tmp_path / "two", per_device_train_batch_size=2, ddp_backend="gloo", **options)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "dse_hf.training.run"]
-    # A file to meet at, not a fixed port: other tests run beside this one.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command[:3], "--standalone", *command[3:], str(path)], capture_output=True, text=True, env=environment
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    in_two_processes("-m", "dse_hf.training.run", path)
     assert logged(tmp_path / "two") == pytest.approx(logged(tmp_path / "one"), rel=1e-3)
     assert_equal_weights(one, WaveUNetModel.from_pretrained(tmp_path / "two"), rtol=1e-4, atol=1e-6)
     results = [json.loads((tmp_path / name / "validation_results.json").read_text()) for name in ("one", "two")]
@@ -466,15 +470,8 @@ def test_processes_share_a_stream(corpus, tmp_path):
         sys.stdout.write(f"{arguments.process_index}:{clips}\\n")
     """
     (tmp_path / "share.py").write_text(textwrap.dedent(code))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*command, str(tmp_path / "share.py"), str(tmp_path / "run.json")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    shares = [json.loads(line.partition(":")[2]) for line in sorted(result.stdout.split("\n")) if ":[" in line]
+    output = in_two_processes(tmp_path / "share.py", tmp_path / "run.json")
+    shares = [json.loads(line.partition(":")[2]) for line in sorted(output.split("\n")) if ":[" in line]
     assert [len(share) for share in shares] == [4, 4]
     assert sorted(shares[0] + shares[1]) == list(range(1, 9))
 
@@ -504,12 +501,12 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("learning_rat: 1\n", "'learning_rat' is no option"),
-            ("mixng: {snr_low: 1}\n", "'mixng' is no option; no section either; the sections are model, datasets,"),
+            ("learning_rat: 1\n", "'learning_rat' is not an option"),
+            ("mixng: {snr_low: 1}\n", "'mixng' is neither an option nor a section; the sections are model, datasets,"),
             ("training: {snr_low: 1}\n", "snr_low is in the section training, but belongs to mixing"),
             ("mixing: {snr_low: 1}\nsnr_low: 2\n", "snr_low is given twice"),
             ("mixing: 3\n", "mixing is a section; write its options below it"),
-            ("learning_rate: fast\n", "learning_rate: 'fast' is no number"),
+            ("learning_rate: fast\n", "learning_rate: 'fast' is not a number"),
             (None, "No such file"),
             ("- a list\n", "holds no options"),
             ("a: [\n", "cannot be read"),
@@ -532,7 +529,7 @@ class TestArguments:
     def test_a_model_config_on_the_command_line(self):
         options = ["--output_dir", "runs/x", "--use_cpu", "--model_config"]
         assert parse_arguments([*options, '{"num_layers": 3}'])[0].model_config == {"num_layers": 3}
-        with pytest.raises(ValueError, match="model_config='3': is no JSON object"):
+        with pytest.raises(ValueError, match="model_config='3': is not a JSON object"):
             parse_arguments([*options, "3"])
 
     def test_a_run_does_not_write_into_the_package(self, capsys):
