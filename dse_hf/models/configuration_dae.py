@@ -45,7 +45,7 @@ class DAEConfig(PreTrainedConfig):
 
     hidden_sizes: list[int] | tuple[int, ...] = (2048, 500)
     latent_dim: int = 180
-    input_dim: int | None = None
+    input_dim: int = 0  # the default: n_fft // 2 + 1
     dropout: float | int = 0.0
     sampling_rate: int = 8000
     n_fft: int = 256
@@ -60,8 +60,7 @@ class DAEConfig(PreTrainedConfig):
         for alias in self.attribute_map.keys() & kwargs.keys():
             setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
         self.hidden_sizes = list(self.hidden_sizes)
-        if self.input_dim is None:
-            self.input_dim = self.n_fft // 2 + 1
+        self.input_dim = self.input_dim or self.n_fft // 2 + 1
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
             raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")

@@ -1,6 +1,7 @@
 """Separation of signals of any length by exact tiles: no cross-fade, no clicks, constant memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,12 @@ class SeparationMixin:
     """
 
     has_own_loss = False
+    # What the model has as a PreTrainedModel.
+    config: Any
+    device: Any
+    training: bool
+    train: Callable
+    eval: Callable
 
     def training_inputs(self, mixture: Tensor, sources: Tensor) -> dict[str, Tensor]:
         """Makes the arguments of `forward`, with labels, of mixtures (B, C, T) and their sources (B, K, C, T)."""

@@ -62,7 +62,8 @@ class SeparationStream:
         self.tile_length = -(-tile_length // self.alignment) * self.alignment
         # Digital silence stays silent: the biases of a network would make it hum. It begins this far from any sound.
         self.silence_radius = min(self.context, config.sampling_rate // 100)
-        self.buffer: Tensor | None = None  # (B, C, n), the input from `buffer_start` on
+        self.started = False
+        self.buffer = torch.empty(0)  # (B, C, n), the input from `buffer_start` on
         self.buffer_start = -self.trim
         self.received = 0
         self.finished = 0
@@ -85,8 +86,8 @@ class SeparationStream:
         return self._join(tiles)
 
     def _receive(self, block: Tensor) -> None:
-        if self.buffer is None:
-            self.buffer = block.new_zeros(*block.shape[:-1], self.trim)
+        if not self.started:
+            self.started, self.buffer = True, block.new_zeros(*block.shape[:-1], self.trim)
         elif block.shape[:-1] != self.buffer.shape[:-1]:
             raise ValueError(
                 f"block of shape {tuple(block.shape)}: earlier blocks had batch and channels "
@@ -96,7 +97,7 @@ class SeparationStream:
         self.received += block.shape[-1]
 
     def _check_started(self) -> None:
-        if self.buffer is None:
+        if not self.started:
             raise ValueError("nothing was pushed: push at least one block before flush")
 
     def _end_of_window(self, length: int) -> int:

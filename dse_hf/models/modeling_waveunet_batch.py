@@ -10,11 +10,11 @@ layout that the fast kernels of processors and GPUs want. `multiple` says which 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def predict_batch(network: nn.Module, mixture: Tensor, multiple: int = 1) -> Tensor:
+def predict_batch(network, mixture: Tensor, multiple: int = 1) -> Tensor:
     """Returns what `network.predict(mixture)` returns, within rounding: (B, C, T) → (B, K', C, T').
 
     Args:
@@ -41,7 +41,7 @@ def predict_batch(network: nn.Module, mixture: Tensor, multiple: int = 1) -> Ten
     return activation(predicted.transpose(1, 2).contiguous()).unflatten(1, (-1, channels))
 
 
-def _activate(network: nn.Module, frames: Tensor) -> Tensor:
+def _activate(network, frames: Tensor) -> Tensor:
     # In place: no convolution needs its own output for its gradient.
     return F.leaky_relu(frames, network.bottleneck[1].negative_slope, inplace=True)
 
@@ -56,14 +56,14 @@ def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
-def _cropped(network: nn.Module, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
+def _cropped(network, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
     """Crops the second frames of a stack to the length of the first ones."""
     (frames, channels), (skip, skip_channels) = stack
     skip = network.center_crop(skip.transpose(1, 2), frames.shape[1]).transpose(1, 2)
     return [(frames, channels), (skip, skip_channels)]
 
 
-def _convolve(conv: nn.Conv1d, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
+def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
     """The convolution of stacked frames → (B, T', filled).
 
     Args:
@@ -92,7 +92,7 @@ def _frames_of(image: Tensor) -> Tensor:
     return image.permute(0, 2, 3, 1).squeeze(1)
 
 
-def _upsample(block: nn.Module, frames: Tensor, multiple: int) -> Tensor:
+def _upsample(block, frames: Tensor, multiple: int) -> Tensor:
     """(B, T, filled) → (B, 2T - 1, filled), as `block.upsample` does."""
     learned = getattr(block.upsample, "weight", None)  # (channels, 1)
     if learned is None and multiple == 1:  # on GPUs, the backward pass of this is slow

@@ -42,6 +42,7 @@ class WaveUNetLearnedUpsampling(nn.Module):
 class WaveUNetDownsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
     """Convolution, LeakyReLU; the skip leaves before every other step is dropped (Table 1: DS block)."""
 
+    # pyrefly: ignore[bad-override]  (a block, with the weights of a convolution: libdse's state dicts load)
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
         skip = F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)
         return skip, skip[..., ::2]
@@ -56,6 +57,7 @@ class WaveUNetUpsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
             WaveUNetLearnedUpsampling(in_channels) if upsampling == "learned" else WaveUNetLinearUpsampling()
         )
 
+    # pyrefly: ignore[bad-override]  (as above)
     def forward(self, hidden_states: Tensor, skip: Tensor) -> Tensor:
         hidden_states = stack_channels(self.upsample(hidden_states), skip)
         return F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)

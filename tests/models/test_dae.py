@@ -290,7 +290,7 @@ class TestConfig:
             ("hidden_sizes", [1] * 65),
             ("latent_dim", 0),
             ("latent_dim", "180"),
-            ("input_dim", 0),
+            ("input_dim", -1),
             ("dropout", 1.0),
             ("dropout", -0.1),
             ("dropout", float("nan")),
