@@ -1,6 +1,6 @@
 """Configuration of the Wave-U-Net (Stoller, Ewert & Dixon 2018, arXiv:1806.03185)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -24,7 +24,7 @@ _PAPER_M2 = {**_PAPER_M1, "output": "difference"}
 _PAPER_M3 = {**_PAPER_M2, "padding": "valid"}
 _PAPER_M4 = {**_PAPER_M3, "channels": 2}
 _PAPER_M5 = {**_PAPER_M4, "upsampling": "learned"}
-PAPER_VARIANTS = {
+PAPER_VARIANTS: dict[str, dict[str, Any]] = {
     "M1": _PAPER_M1,
     "M2": _PAPER_M2,
     "M3": _PAPER_M3,

@@ -5,6 +5,7 @@ layers are architecture (d) of Nossier, Wall, Moniri, Glackin & Cannings 2020, "
 and frequency domain approaches to deep learning based speech enhancement".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -38,10 +39,10 @@ class DAEOutput(ModelOutput):
             What leaves every layer norm and stage of the encoder, then every stage of the decoder.
     """
 
-    loss: torch.FloatTensor | None = None
-    reconstruction: torch.FloatTensor | None = None
-    latent: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    latent: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class DAEStage(GradientCheckpointingLayer, nn.Sequential):
@@ -102,7 +103,7 @@ class VanillaAutoEncoder(nn.Module):
         self,
         input_dim: int,
         latent_dim: int,
-        hidden_layer_struct: list[int] | None = None,
+        hidden_layer_struct: Sequence[int] | None = None,
         dropout: float | None = None,
     ):
         super().__init__()
@@ -210,7 +211,8 @@ class DAEModel(DAEPreTrainedModel):
 
     def __init__(self, config: DAEConfig):
         super().__init__(config)
-        self.network = VanillaAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
+        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
+        self.network = VanillaAutoEncoder(*sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

@@ -1,5 +1,6 @@
 """The variational denoising autoencoder (Kingma & Welling 2014) on log-magnitude spectra."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,13 +33,13 @@ class DVAEOutput(ModelOutput):
             What leaves every layer norm and stage of the encoder, then every stage of the decoder.
     """
 
-    loss: torch.FloatTensor | None = None
-    reconstruction: torch.FloatTensor | None = None
-    latent: torch.FloatTensor | None = None
-    mean: torch.FloatTensor | None = None
-    log_variance: torch.FloatTensor | None = None
-    kl: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    latent: Tensor | None = None
+    mean: Tensor | None = None
+    log_variance: Tensor | None = None
+    kl: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
@@ -73,7 +74,7 @@ class VariationalAutoEncoder(nn.Module):
         self,
         input_dim: int,
         latent_dim: int,
-        hidden_layer_struct: list[int] | None = None,
+        hidden_layer_struct: Sequence[int] | None = None,
         dropout: float | None = None,
     ):
         super().__init__()
@@ -120,7 +121,8 @@ class DVAEModel(DVAEPreTrainedModel):
 
     def __init__(self, config: DVAEConfig):
         super().__init__(config)
-        self.network = VariationalAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
+        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
+        self.network = VariationalAutoEncoder(*sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

@@ -1,6 +1,7 @@
 """Separation of signals of any length by exact tiles: no cross-fade, no clicks, constant memory."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,13 +28,21 @@ def center_crop(input: Tensor, target_shape: int) -> Tensor:
     return input[..., start : start + target_shape]
 
 
-class SeparationMixin:
+# A mixin has no base, but every model that it is mixed into is a PreTrainedModel: type checkers see that.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as _Model
+else:
+    _Model = object
+
+
+class SeparationMixin(_Model):
     """Gives a model `separate`. The model defines `separate_window`, and its config is a [`SeparationConfig`].
 
     `Trainer` trains a model by losses on the `sources` and the `mixture` of its output. A model with a loss of its own
     sets `has_own_loss` and defines `training_inputs`.
     """
 
+    config: Any
     has_own_loss = False
 
     def training_inputs(self, mixture: Tensor, sources: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Separation of signals that come in blocks, by windows whose tiles are exact."""
 
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class SeparationStream:
         self.tile_length = -(-tile_length // self.alignment) * self.alignment
         # Digital silence stays silent: the biases of a network would make it hum. It begins this far from any sound.
         self.silence_radius = min(self.context, config.sampling_rate // 100)
-        self.buffer: Tensor | None = None  # (B, C, n), the input from `buffer_start` on
+        self.buffer: Any = None  # None before the first block, then (B, C, n), the input from `buffer_start` on
         self.buffer_start = -self.trim
         self.received = 0
         self.finished = 0

@@ -35,15 +35,15 @@ class WaveUNetOutput(ModelOutput):
             What leaves every downsampling block (before decimation), the bottleneck and every upsampling block.
     """
 
-    loss: torch.FloatTensor | None = None
-    sources: torch.FloatTensor | None = None
-    mixture: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss: Tensor | None = None
+    sources: Tensor | None = None
+    mixture: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
     @property
     def foreground(self) -> Tensor:
         """The first source, (B, C, T')."""
-        return self.sources[:, 0]
+        return self.sources[:, 0]  # pyrefly: ignore[unsupported-operation]  # `forward` sets it
 
     @property
     def background(self) -> Tensor:
@@ -149,6 +149,7 @@ class WaveUNet(nn.Module):
 
 
 class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
+    network: WaveUNet
     config_class = WaveUNetConfig
     base_model_prefix = "waveunet"
     main_input_name = "input_values"
@@ -164,7 +165,7 @@ class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
             std = (2 / (1 + LEAKINESS**2) / (module.in_channels * module.kernel_size[0])) ** 0.5
             is_output = module is self.network.output_layer[0]
             nn.init.normal_(module.weight, std=0.1 * std if is_output else std)
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.bias)  # pyrefly: ignore[bad-argument-type]  # every convolution has one
         elif isinstance(module, WaveUNetLearnedUpsampling):
             nn.init.zeros_(module.weight)
 

@@ -9,12 +9,14 @@ layout that the fast kernels of processors and GPUs want. `multiple` says which 
   the sum of two convolutions, so that the stack is never written to memory.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def predict_batch(network: nn.Module, mixture: Tensor, multiple: int = 1) -> Tensor:
+def predict_batch(network: Any, mixture: Tensor, multiple: int = 1) -> Tensor:
     """Returns what `network.predict(mixture)` returns, within rounding: (B, C, T) → (B, K', C, T').
 
     Args:
@@ -41,7 +43,7 @@ def predict_batch(network: nn.Module, mixture: Tensor, multiple: int = 1) -> Ten
     return activation(predicted.transpose(1, 2).contiguous()).unflatten(1, (-1, channels))
 
 
-def _activate(network: nn.Module, frames: Tensor) -> Tensor:
+def _activate(network: Any, frames: Tensor) -> Tensor:
     # In place: no convolution needs its own output for its gradient.
     return F.leaky_relu(frames, network.bottleneck[1].negative_slope, inplace=True)
 
@@ -56,14 +58,14 @@ def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
-def _cropped(network: nn.Module, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
+def _cropped(network: Any, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
     """Crops the second frames of a stack to the length of the first ones."""
     (frames, channels), (skip, skip_channels) = stack
     skip = network.center_crop(skip.transpose(1, 2), frames.shape[1]).transpose(1, 2)
     return [(frames, channels), (skip, skip_channels)]
 
 
-def _convolve(conv: nn.Conv1d, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
+def _convolve(conv: Any, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
     """The convolution of stacked frames → (B, T', filled).
 
     Args:
@@ -78,7 +80,9 @@ def _convolve(conv: nn.Conv1d, stack: list[tuple[Tensor, int]], multiple: int) -
         kernels = [_fill(kernel, multiple, dim=0)]
     padding = (0, conv.kernel_size[0] // 2 if conv.padding == "same" else 0)
     biases = [_fill(conv.bias, multiple), None]
-    first, *others = (F.conv2d(_image_of(part), *pair, padding=padding) for part, *pair in zip(parts, kernels, biases))
+    first, *others = (
+        F.conv2d(_image_of(part), kernel, bias, padding=padding) for part, kernel, bias in zip(parts, kernels, biases)
+    )
     return _frames_of(sum(others, start=first))
 
 
@@ -92,7 +96,7 @@ def _frames_of(image: Tensor) -> Tensor:
     return image.permute(0, 2, 3, 1).squeeze(1)
 
 
-def _upsample(block: nn.Module, frames: Tensor, multiple: int) -> Tensor:
+def _upsample(block: Any, frames: Tensor, multiple: int) -> Tensor:
     """(B, T, filled) → (B, 2T - 1, filled), as `block.upsample` does."""
     learned = getattr(block.upsample, "weight", None)  # (channels, 1)
     if learned is None and multiple == 1:  # on GPUs, the backward pass of this is slow

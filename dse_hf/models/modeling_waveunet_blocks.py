@@ -42,7 +42,8 @@ class WaveUNetLearnedUpsampling(nn.Module):
 class WaveUNetDownsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
     """Convolution, LeakyReLU; the skip leaves before every other step is dropped (Table 1: DS block)."""
 
-    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+    # A block is its convolution, so that libdse's state dicts load into it, and does more.
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override-param-name]
         skip = F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)
         return skip, skip[..., ::2]
 
@@ -56,6 +57,6 @@ class WaveUNetUpsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
             WaveUNetLearnedUpsampling(in_channels) if upsampling == "learned" else WaveUNetLinearUpsampling()
         )
 
-    def forward(self, hidden_states: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, skip: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         hidden_states = stack_channels(self.upsample(hidden_states), skip)
         return F.leaky_relu(self._conv_forward(hidden_states, self.weight, self.bias), LEAKINESS)

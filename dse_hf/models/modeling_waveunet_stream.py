@@ -5,6 +5,7 @@ convolution keeps the few frames that its next block needs, and skips wait until
 """
 
 from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class WaveUNetStream(SeparationStream):
             self.network = FastWaveUNet(model.network)
         self.streams: list[_FrameStream] | None = None  # one for every group of channels
         self.entered = -self.trim  # the samples before this one went into the network
-        self.predicted: Tensor | None = None  # (B, P, C, n), from `finished` on
+        self.predicted: Any = None  # (B, P, C, n), from `finished` on, once there is something
 
     def push(self, block: Tensor) -> Tensor:
         self._receive(block)
@@ -75,7 +76,7 @@ class WaveUNetStream(SeparationStream):
     def _finish(self, end: int) -> Tensor:
         """Returns the sources (B, K, C, n) of what is predicted before the sample `end`."""
         length = 0 if self.predicted is None else min(end - self.finished, self.predicted.shape[-1])
-        if length < 1:
+        if self.predicted is None or length < 1:
             return self._join([])
         at, radius = self.finished - self.buffer_start, min(self.silence_radius, self.finished + self.trim)
         window = self.buffer[..., at - radius : at + length + self.silence_radius]
@@ -97,7 +98,7 @@ class FastWaveUNet:
     The length of the whole signal must be on the network's grid (`config.input_length_for`).
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Any):
         bottleneck, (output, self.activation) = network.bottleneck[0], network.output_layer
         slope, fused = network.bottleneck[1].negative_slope, has_fused_convolution(bottleneck.weight)
         self.padded = bottleneck.padding == "same"

@@ -72,6 +72,7 @@ class AudioToAudioPipeline(Pipeline):
         ImportError: a package that the input needs is missing; names it.
     """
 
+    model: Any
     _load_processor = False
     _load_image_processor = False
     _load_feature_extractor = True
@@ -87,7 +88,8 @@ class AudioToAudioPipeline(Pipeline):
         forward = {} if tile_length is None else {"tile_length": tile_length}
         return {}, forward, {} if sources is None else {"sources": sources}
 
-    def preprocess(self, inputs: Any) -> dict[str, Recording]:
+    # The three steps get the arguments of `_sanitize_parameters`.
+    def preprocess(self, inputs: Any) -> dict[str, Recording]:  # pyrefly: ignore[bad-override]
         samples, sampling_rate = self._read(inputs)
         if samples.ndim == 1:
             samples = samples[None]
@@ -103,20 +105,22 @@ class AudioToAudioPipeline(Pipeline):
 
     def _checked_rate(self, sampling_rate: Any) -> int:
         if isinstance(sampling_rate, Real):
-            in_range = MIN_SAMPLING_RATE <= sampling_rate <= MAX_SAMPLING_RATE
-            if in_range or sampling_rate == self.model.config.sampling_rate:
-                return int(sampling_rate)
+            rate: Any = sampling_rate  # a Real can be compared, but its type does not say so
+            if MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE or rate == self.model.config.sampling_rate:
+                return int(rate)
         raise ValueError(
             f"sampling_rate={sampling_rate!r}: give a number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}"
         )
 
-    def _forward(self, model_inputs: dict, tile_length: int | None = None) -> dict:
+    def _forward(self, model_inputs: dict, tile_length: int | None = None) -> dict:  # pyrefly: ignore[bad-override]
         recordings = model_inputs["recording"]
         for recording in recordings if isinstance(recordings, list) else [recordings]:
             self._separate(recording, tile_length)
         return model_inputs
 
-    def postprocess(self, model_outputs: dict, sources: list[str] | None = None) -> list[dict]:
+    def postprocess(  # pyrefly: ignore[bad-override]
+        self, model_outputs: dict, sources: list[str] | None = None
+    ) -> list[dict]:
         recording = model_outputs["recording"]
         return [
             {"label": name, "audio": recording.sources[name], "sampling_rate": recording.sampling_rate}
@@ -212,7 +216,7 @@ def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise ValueError(f"{name}: holds no audio that can be decoded ({error})") from error
 
 
-def _read_in_blocks(sound: "soundfile.SoundFile") -> np.ndarray:
+def _read_in_blocks(sound: Any) -> np.ndarray:
     """All samples (T, C) of a file, in memory for those that are there: a damaged header may announce any number."""
     sound.seekable = lambda: False  # otherwise soundfile seeks after every block, which is not exact in all formats
     length = max(1, (1 << 22) // sound.channels)
