@@ -3,7 +3,7 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 
@@ -14,7 +14,7 @@ def temporary_name(path: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Generator[Path]:
     """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed.
 
     Raises:

@@ -65,11 +65,11 @@ def load_model(name=DEFAULT_MODEL, device: str = "auto", dtype: str = "auto", re
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: give one of {', '.join(DTYPES)}")
-    device = _available_device(device)
-    if dtype == "auto" and device.type != "cuda":
+    torch_device = _available_device(device)
+    if dtype == "auto" and torch_device.type != "cuda":
         dtype = "float32"
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
-    return load_source(source, dtype).to(device).eval()
+    return load_source(source, dtype).to(torch_device).eval()
 
 
 def find_model(name=DEFAULT_MODEL, revision: str | None = None) -> ModelSource:

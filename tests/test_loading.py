@@ -1,8 +1,8 @@
 import json
 import re
-import resource
 import shutil
 import socket
+import sys
 
 import pytest
 import torch
@@ -99,22 +99,28 @@ def test_wrong_device_and_dtype(saved):
         assert message.endswith("; give auto or cpu")
 
 
+def peak_memory() -> int:
+    """In bytes, of this process."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def test_an_absurd_size_is_refused_before_memory_is_taken(saved, tmp_path):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     huge = changed(saved[1], tmp_path / "huge", num_layers=20, channel_growth=1024)
     large = changed(saved[1], tmp_path / "large", num_layers=12, channel_growth=300)
     assert "num_layers=20 and channel_growth=1024 make 79,639,347,200 parameters" in one_line(huge)
     assert "its weights do not fit" in one_line(large)
     with pytest.raises(Exception, match="parameters: more than 2,000,000,000"):  # by whatever way it is loaded
         AutoModel.from_pretrained(huge)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+    assert peak_memory() - before < 1e8
 
 
 @pytest.mark.parametrize("fields", [{"model_type": "bert", "num_labels": 10**9}, {"num_labels": 10**9}])
 def test_a_config_of_a_billion_labels_is_refused_before_memory_is_taken(saved, tmp_path, fields):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     one_line(changed(saved[1], tmp_path / "model", **fields))
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+    assert peak_memory() - before < 1e8
 
 
 def test_a_config_of_gigabytes_is_not_read(saved, tmp_path):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -82,7 +83,7 @@ class Handlers:
         with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
             separation = sounds.separate_sound(self.model(model), audio, Path(folder), progress)
             files = {name: path for name, path in separation.files.items() if name != "input"}
-            archive = sounds.zip_files(list(files.values()), Path(folder) / f"{Path(audio).stem}.zip")
+            archive = sounds.zip_files(list(files.values()), Path(folder) / f"{Path(str(audio)).stem}.zip")
             return separation, {name: self.keep(str(path)) for name, path in files.items()}, self.keep(str(archive))
 
     def show_separation(self, audio, model, progress=gr.Progress()):  # noqa: B008
@@ -154,7 +155,8 @@ class Handlers:
         _, files, _ = self.run(mixture, model, progress)
         foreground = next(iter(files.values()))
         progress(0.95, "scoring")
-        scores = sounds.score(*pair, sounds.read_mono(foreground, sounds.MIX_RATE))
+        clean, noisy = pair
+        scores = sounds.score(clean, noisy, sounds.read_mono(foreground, sounds.MIX_RATE))
         return gr.Column(visible=True), foreground, drawing.scores_html(scores)
 
     def list_models(self) -> list[dict]:
@@ -179,7 +181,8 @@ def build_app(models: dict | None = None) -> gr.Blocks:
             "A Wave-U-Net separates a recording into the voice in front and the noise behind it."
         )
         keeper = gr.File(visible=False, file_count="multiple")
-        handlers = Handlers(models, keeper.move_resource_to_block_cache)
+        # A path gives a path.
+        handlers = Handlers(models, keeper.move_resource_to_block_cache)  # pyrefly: ignore[bad-argument-type]
         with gr.Tabs() as tabs:
             with gr.Tab("Separate", id="separate"):
                 audio, model = _separate_tab(handlers)
@@ -263,7 +266,11 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
             "intelligibility, up to 1. For all of them, more is better.",
             elem_classes="note",
         )
-    private = {"api_visibility": "private", "concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
+    private: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_id": "work",
+        "concurrency_limit": RUNS_AT_ONCE,
+    }
     noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **private)
     mix.click(
         with_clear_errors(handlers.show_mixture),

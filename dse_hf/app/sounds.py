@@ -50,7 +50,7 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
     Raises:
         ValueError: there is no sound, it exceeds a limit, or it cannot be read.
     """
-    check_sound(path, MAX_SECONDS)
+    path = check_sound(path, MAX_SECONDS)
 
     def move(seconds: float, total: float | None) -> None:
         if seconds > MAX_SECONDS:  # the file did not state its length
@@ -65,8 +65,9 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
     return Separation(files, {"input": _level(files["input"]), **result.levels}, waveforms, rate, result.seconds)
 
 
-def check_sound(path: str | None, max_seconds: float) -> None:
-    """
+def check_sound(path: str | None, max_seconds: float) -> str:
+    """Checks a sound and returns its path.
+
     Raises:
         ValueError: there is no sound, it exceeds a limit, or it cannot be read.
     """
@@ -84,6 +85,7 @@ def check_sound(path: str | None, max_seconds: float) -> None:
             raise ValueError(f"{Path(path).name}: {reader.channels} channels; give at most {MAX_CHANNELS}")
         if reader.seconds is not None and reader.seconds > max_seconds:
             raise ValueError(_too_long(f"{reader.seconds:.0f} s", max_seconds))
+    return path
 
 
 def _too_long(length: str, max_seconds: float) -> str:
@@ -129,8 +131,7 @@ def mix_sound(clean: str | None, noise_type: str, noise: str | None, snr_db: flo
     """
     if not math.isfinite(snr_db) or not -30 <= snr_db <= 60:
         raise ValueError(f"SNR of {snr_db} dB: give -30 to 60")
-    check_sound(clean, MIX_SECONDS)
-    speech = read_mono(clean, MIX_RATE, MIX_SECONDS)
+    speech = read_mono(check_sound(clean, MIX_SECONDS), MIX_RATE, MIX_SECONDS)
     background = _noise(noise_type, noise, len(speech))
     for title, signal in (("speech", speech), ("noise", background)):
         if rms(signal) == 0:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 try:
-    from spaces import GPU
+    from spaces import GPU  # pyrefly: ignore[missing-module-attribute]  # our folder `spaces` hides the package
 except ImportError:  # the package `spaces` is missing; a folder of that name in the working directory has no GPU
     GPU = None
 

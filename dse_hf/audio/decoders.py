@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -159,7 +159,7 @@ class SoundFileDecoder:
         self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
         self.seconds = None if self.frames is None else self.frames / self.sampling_rate
         share = _share_present(sound.extra_info)
-        if share is not None:
+        if share is not None and self.seconds is not None:
             raise _broken_off(self.name, self.seconds, self.seconds / share)
 
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
@@ -211,7 +211,7 @@ class PyAVDecoder:
         file.seek(0)
         try:
             options = {"format_whitelist": ffmpeg_demuxers()}
-            self._container = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
+            self._container: Any = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
         except (self._ffmpeg_error, ValueError) as error:
             raise _UnrecognisedError from error
         try:
@@ -223,7 +223,8 @@ class PyAVDecoder:
             raise
 
     def _start(self, timed: bool) -> None:
-        container, self._stream = self._container, self._container.streams.best("audio")
+        container = self._container
+        self._stream: Any = container.streams.best("audio")
         if self._stream is None:
             raise AudioError(f"{self.name}: has no audio track; give a file with sound")
         seconds = container.duration / 1e6 if container.duration else None
@@ -234,7 +235,7 @@ class PyAVDecoder:
             seconds = float(self._stream.duration * self._stream.time_base)
         self.seconds = seconds
         self._frames = self._decoded_frames()
-        self._first = next(self._frames, None)
+        self._first: Any = next(self._frames, None)
         if self._first is None:
             raise AudioError(f"{self.name}: {_NO_SAMPLES}")
         # The header may give half the sampling rate (HE-AAC), so the decoded audio decides.

@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -51,7 +51,7 @@ class AudioReader:
         self.name = _name(source)
         with self._reported_errors():
             self._file = _open(source)
-        self._owns_file, self._decoder = self._file is not source, None
+        self._owns_file = self._file is not source
         path = source if getattr(self._file, "name", None) == source else None  # a copy has another path
         try:
             with self._reported_errors():
@@ -94,14 +94,14 @@ class AudioReader:
         return self.blocks()
 
     @contextlib.contextmanager
-    def _reported_errors(self) -> Iterator[None]:
+    def _reported_errors(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
             raise AudioError(f"{self.name}: {describe_os_error(error)}") from error
 
     def close(self) -> None:
-        if self._decoder is not None:
+        if hasattr(self, "_decoder"):  # it was opened
             self._decoder.close()
         if self._owns_file:
             self._file.close()

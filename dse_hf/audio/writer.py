@@ -18,12 +18,12 @@ _UNFINISHED = "could not be written completely; make room on the disk, or choose
 _SLICE = 2**15  # frames that libsndfile encodes at once: its vorbis encoder keeps them on the stack
 
 
-def output_format(file_format: str, input_subtype: str) -> tuple[str, str]:
+def output_format(file_format: str, input_subtype: str | None) -> tuple[str, str]:
     """Chooses how to write a file.
 
     Args:
         file_format (`str`): a suffix of the table of formats, without the dot.
-        input_subtype (`str`): the sample format of the input, see `AudioReader.subtype`.
+        input_subtype (`str` or `None`): the sample format of the input, see `AudioReader.subtype`.
 
     Returns:
         `tuple[str, str]`: libsndfile's names of the container and of the sample format or codec.
@@ -84,7 +84,7 @@ class AudioWriter:
         sampling_rate: int,
         channels: int,
         *,
-        input_subtype: str = "PCM_16",
+        input_subtype: str | None = "PCM_16",
         seconds: float | None = None,
         overwrite: bool = False,
     ):

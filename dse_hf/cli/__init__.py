@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import ModuleType
 
 from .. import __version__
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text
         with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # pyrefly: ignore[missing-attribute]  # suppressed above
     with _terminable():
         try:
             command = COMMANDS.get(argv[0]) if argv else None
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable() -> Generator[None]:
     """Makes a signal to terminate raise SystemExit, so that unfinished files are removed."""
 
     def terminate(number, frame):

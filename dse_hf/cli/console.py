@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ..errors import one_line
 
@@ -18,7 +18,7 @@ def complain(error) -> None:
 
 
 @contextlib.contextmanager
-def requiring(extra: str) -> Iterator[None]:
+def requiring(extra: str) -> Generator[None]:
     """Replaces an ImportError by a ValueError that says how to install these optional dependencies."""
     try:
         yield
@@ -27,7 +27,7 @@ def requiring(extra: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_libraries(bars: bool = False) -> Iterator[None]:
+def quiet_libraries(bars: bool = False) -> Generator[None]:
     """Suppresses the warnings and progress bars of transformers and huggingface_hub. Their exceptions tell enough.
 
     Args:

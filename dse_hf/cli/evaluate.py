@@ -5,7 +5,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 
 from ..evaluation.peers import known_systems
@@ -155,7 +155,7 @@ def _description(args: argparse.Namespace) -> dict:
 
 
 @contextlib.contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def _progress_bar(quiet: bool) -> Generator[Callable[[int, int], None] | None]:
     """Yields the argument `progress` of `evaluate`: it moves a bar if stderr is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     elif not args.quiet:
         size = sum(publication.files.values())
         done = f"{len(publication.files)} files, {_megabytes(size)}" if publication.changed else "nothing has changed"
-        print(f"{publication.repo_id}: {done}, commit {publication.commit[:7]}\n  {publication.url}")
+        print(f"{publication.repo_id}: {done}, commit {str(publication.commit)[:7]}\n  {publication.url}")
     return 0
 
 

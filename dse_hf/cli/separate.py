@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from ..audio.formats import FORMATS, writable_formats
 from ..errors import describe_os_error, one_line
@@ -147,7 +147,7 @@ class _Report:
         self.model = ""
 
     @contextlib.contextmanager
-    def catching(self, name: str) -> Iterator[None]:
+    def catching(self, name: str) -> Generator[None]:
         """Reports the failure of a file, so that the other files are still processed."""
         try:
             yield
@@ -168,7 +168,7 @@ class _Report:
                 print(json.dumps({"input": name, "error": message}), flush=True)
 
     @contextlib.contextmanager
-    def progress(self, name: str) -> Iterator[Callable[[float, float | None], None] | None]:
+    def progress(self, name: str) -> Generator[Callable[[float, float | None], None] | None]:
         """Yields a `progress` function for `separate_file` that shows a progress bar, if stderr is a terminal."""
         if self.quiet or not sys.stderr.isatty():
             yield None

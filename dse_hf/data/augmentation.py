@@ -1,6 +1,7 @@
 """Augmentations of training audio. Each takes a waveform (…, T), float32, and a NumPy generator of random numbers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from scipy.signal import butter, oaconvolve, sosfilt
 from scipy.signal.windows import hann
 
 
-Waveform = NDArray[np.float32]
+Waveform = NDArray[np.floating]
 
 
 def rms(waveform: Waveform) -> float:
@@ -113,7 +114,7 @@ class RandomFormants:
         # Squares of four Hann windows, a quarter of their length apart, sum to 1.5.
         frames = irfft(spectrum) * (self.window / 1.5)
         quarters = frames.reshape(*frames.shape[:-1], 4, self.hop)
-        blocks = sum(quarters[..., 3 - shift : quarters.shape[-3] - shift, shift, :] for shift in range(4))
+        blocks: Any = sum(quarters[..., 3 - shift : quarters.shape[-3] - shift, shift, :] for shift in range(4))
         return blocks.reshape(*blocks.shape[:-2], -1)[..., :length]
 
     def _log_envelope(self, power: Waveform) -> Waveform:

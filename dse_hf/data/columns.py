@@ -23,9 +23,9 @@ class Layout:
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that are needed."""
-        used = [column for columns in self.sources for column in columns]
+        used = tuple(column for columns in self.sources for column in columns)
         needs_mixture = any(not columns for columns in self.sources)
-        return (self.mixture, *used) if needs_mixture else tuple(used)
+        return (self.mixture, *used) if needs_mixture and self.mixture is not None else used
 
     @property
     def is_pair(self) -> bool:
@@ -35,7 +35,8 @@ class Layout:
 
 def known_columns(arguments: DataArguments, sources: Sequence[str]) -> set[str]:
     """The columns that a dataset of pairs or stems may have."""
-    named = {arguments.noisy_column, arguments.clean_column, arguments.mixture_column} - {None}
+    options = (arguments.noisy_column, arguments.clean_column, arguments.mixture_column)
+    named = {column for column in options if column is not None}
     given = {column for columns in _given_sources(arguments.source_columns, sources).values() for column in columns}
     return {"noisy", "clean", "mixture", *sources, *named, *given}
 
@@ -103,7 +104,7 @@ def _pair_layout(dataset, columns: list[str], arguments: DataArguments, sources:
     for option, column in chosen.items():
         if column is None:
             raise ValueError(f"dataset {name}: give {option}; it has the columns {', '.join(columns)}")
-    return Layout(chosen["noisy_column"], ((chosen["clean_column"],), ()))
+    return Layout(chosen["noisy_column"], ((str(chosen["clean_column"]),), ()))
 
 
 def _stem_layout(dataset, columns: list[str], arguments: DataArguments, sources: Sequence[str], name: str) -> Layout:

@@ -42,7 +42,8 @@ class EncodedClip:
     """
 
     def __init__(self, item):
-        self._file = self._samples = None
+        self._file = None
+        self._samples = np.zeros((0, 1), np.float32)  # of a clip without a file that libsndfile reads
         if isinstance(item, dict) and item.get("array") is not None:
             samples = np.asarray(item["array"], np.float32)
             self._samples = samples.reshape(-1, samples.shape[-1]).T  # (T, C)
@@ -57,21 +58,22 @@ class EncodedClip:
 
     def _open(self, item) -> None:
         content, path = _content_and_path(item)
-        if content is None and path is None:
+        source = content if content is not None else path
+        if source is None:
             raise BadClipError("empty", "has neither bytes nor a path")
-        if content is not None and len(content) == 0:
+        if isinstance(source, bytes) and not source:
             raise BadClipError("empty", "0 bytes")
         try:
-            if content is None and "://" in path:
+            if isinstance(source, str) and "://" in source:
                 import fsspec
 
-                with fsspec.open(path, "rb") as file:
-                    content = file.read()
+                with fsspec.open(source, "rb") as file:
+                    source = file.read()
             # libsndfile alone is much faster than AudioReader, which is made for long files.
-            self._file = soundfile.SoundFile(io.BytesIO(content) if content is not None else path)
+            self._file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
             self.rate = self._file.samplerate
         except soundfile.SoundFileError:
-            self._read_other(content if content is not None else path)
+            self._read_other(source)
         except (OSError, MemoryError) as error:
             raise BadClipError("unreadable", str(error)) from error
 
@@ -167,7 +169,9 @@ def decode_clip(item, sampling_rate: int, channels: int = 1) -> Waveform:
     return resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
 
 
-def decode_stretch(clip: EncodedClip, start: int, length: int, sampling_rate: int, channels: int = 1) -> Waveform:
+def decode_stretch(
+    clip: EncodedClip | RecordingAndCleaned, start: int, length: int, sampling_rate: int, channels: int = 1
+) -> Waveform:
     """Decodes the samples from `start` to `start + length` of an opened clip, (C, length).
 
     Positions are counted at `sampling_rate`. Before and after the clip there is silence. Only this stretch, and 50 ms

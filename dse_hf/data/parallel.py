@@ -78,7 +78,7 @@ class ParallelReader:
         parts = [sum(waveforms[column] for column in columns) for columns in self.layout.sources]
         for index, columns in enumerate(self.layout.sources):
             if not columns:  # At most one source has no column: it is the rest of the mixture.
-                parts[index] = waveforms[self.layout.mixture] - sum(parts)
+                parts[index] = waveforms[str(self.layout.mixture)] - sum(parts)
         return np.stack(parts)
 
     def _checked(self, waveforms: Mapping[str, Waveform]) -> Waveform:

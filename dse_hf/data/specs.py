@@ -74,7 +74,9 @@ class DatasetSpec:
         except (TypeError, ValueError):
             raise ValueError(f"dataset {value!r}: weight={given['weight']!r} must be a number") from None
         # YAML reads a revision or a config such as 2024 as a number.
-        return cls(**{key: part if key == "weight" or part is None else str(part) for key, part in given.items()})
+        texts: dict = {key: None if part is None else str(part) for key, part in given.items()}
+        texts["weight"] = given["weight"]
+        return cls(**texts)
 
 
 def parse_specs(value: "str | Mapping | DatasetSpec | Sequence | None") -> tuple[DatasetSpec, ...]:

@@ -66,7 +66,7 @@ def dtln(samples: NDArray, _) -> NDArray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     sessions = [
-        onnxruntime.InferenceSession(os.path.join(folder, f"model_{number}.onnx"), options) for number in (1, 2)
+        onnxruntime.InferenceSession(os.path.join(str(folder), f"model_{number}.onnx"), options) for number in (1, 2)
     ]
     states = [np.zeros(session.get_inputs()[1].shape, np.float32) for session in sessions]
 

@@ -33,7 +33,7 @@ def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
         axis.set_title(title, loc="left")
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
-    figure.colorbar(image, ax=list(axes), label="dB")
+    figure.colorbar(image, ax=list(axes), label="dB")  # pyrefly: ignore[unbound-name]  # there is a signal
     return figure
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,7 +104,8 @@ def dnsmos(estimate: Tensor) -> Tensor:
 
     def score(estimate: np.ndarray, _) -> float:
         scaled = estimate / max(1.0, np.abs(estimate).max())  # speechmos refuses samples beyond 1
-        return backend.run(scaled.astype(np.float32), DNSMOS_RATE)["ovrl_mos"]
+        scores: Any = backend.run(scaled.astype(np.float32), DNSMOS_RATE)
+        return scores["ovrl_mos"]
 
     return _for_each_signal(score, estimate, estimate)
 
@@ -168,7 +169,7 @@ class Metric:
 
     def heading(self, sampling_rate: int | None = None) -> str:
         """The title with its unit, and with its band if a sampling rate is given."""
-        title = self.title + (self.bands or {}).get(sampling_rate, "")
+        title = self.title + (self.bands or {}).get(sampling_rate or 0, "")
         return f"{title} ({self.unit})" if self.unit else title
 
     @property

@@ -1,5 +1,7 @@
 """Scores → the `model-index` of a model card's metadata. Needs nothing but huggingface_hub and NumPy."""
 
+from collections.abc import Mapping
+
 from .metrics import METRICS
 from .tables import dataset_name, finished_systems
 
@@ -26,7 +28,7 @@ def eval_results(results: dict, name: str) -> list:
     )
 
 
-def means_to_eval_results(means: dict[str, float | None], **dataset) -> list:
+def means_to_eval_results(means: Mapping[str, float | None], **dataset) -> list:
     """One `EvalResult` for each metric of the table that has a mean; `dataset` are its fields about the dataset."""
     from huggingface_hub import EvalResult
 

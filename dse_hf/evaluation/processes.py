@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+from typing import Any
 
 
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
@@ -26,7 +27,7 @@ def start_imports() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def scoring_context():
+def scoring_context() -> Any:
     """The context of `multiprocessing` for scoring processes."""
     start_imports()
     return multiprocessing.get_context("forkserver" if _FORKS else "spawn")

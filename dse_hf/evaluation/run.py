@@ -120,7 +120,7 @@ def fingerprint(clip: Clip) -> str:
     digest = hashlib.sha256()
     for samples in (clip.mixture, clip.references):
         digest.update(f"{samples.shape}".encode())
-        digest.update(np.ascontiguousarray(samples, "<f4"))
+        digest.update(np.ascontiguousarray(samples, "<f4").data)
     return digest.hexdigest()[:16]
 
 

@@ -47,7 +47,7 @@ def label(value) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def first_source_scores(record: dict) -> dict[str, float | None]:
+def first_source_scores(record: dict) -> dict:
     """Metric → score of a clip's first source."""
     return next(iter(record["scores"].values()))
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class UnprocessedInput(System):
 class SeparationModel(System):
     """A model of ours, which runs at its own sampling rate. `model` has [`SeparationMixin`]."""
 
-    model: object
+    model: Any
 
     def check_sources(self, sources):
         names = self.model.config.sources

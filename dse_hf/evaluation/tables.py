@@ -79,7 +79,7 @@ def markdown_table(results: dict, by: str | None = None, statistic: str = "mean"
         for name, statistics in members.items():
             rows.append([group, name, *(_cell(statistics, statistic, metric) for metric in metrics)])
             group = ""  # only in the first of its rows
-    heading = [GROUP_TITLES.get(by, ""), "", *_headings(results, metrics)]
+    heading = [GROUP_TITLES.get(by or "", ""), "", *_headings(results, metrics)]
     return format_table(*(row if by else row[1:] for row in (heading, *rows)))
 
 
@@ -139,7 +139,8 @@ def _difference(entry: dict, last: dict, metric: str) -> str:
     both = [clip for clip, score in theirs.items() if score is not None and ours.get(clip) is not None]
     if not both:
         return "–"
-    ahead = np.array([ours[clip] - theirs[clip] for clip in both]) * (1 if METRICS[metric].more_is_better else -1)
+    gains = [ours[clip] - theirs[clip] for clip in both]  # pyrefly: ignore[unsupported-operation]  # both are scored
+    ahead = np.array(gains) * (1 if METRICS[metric].more_is_better else -1)
     mean, low, high = (
         round_score(metric, float(x), extra_digits=1, sign="+") for x in (ahead.mean(), *bootstrap_interval(ahead))
     )

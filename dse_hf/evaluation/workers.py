@@ -52,10 +52,10 @@ class Scoring:
 
 def recorded_attributes(clip: Clip) -> dict:
     """The attributes of a clip that the results record. A dataset may have any columns."""
-    known = {name: clip.attributes[name] for name in ("kind", "speaker") if name in clip.attributes}
+    known: dict = {name: clip.attributes[name] for name in ("kind", "speaker") if name in clip.attributes}
     known = {name: value for name, value in known.items() if isinstance(value, (str, int))}
     with contextlib.suppress(TypeError, ValueError):
-        snr = float(clip.attributes.get("snr"))  # text in a CSV file
+        snr = float(clip.attributes.get("snr", "none"))  # text in a CSV file
         if math.isfinite(snr):
             known["snr"] = snr
     return known

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,8 +141,10 @@ def stage_model(source, staged: Path, repo_id: str):
             f"{source.folder}: preprocessor_config.json is for {extractor.sampling_rate} Hz and config.json for "
             f"{model.config.sampling_rate} Hz; correct one of them"
         )
-    # On the CPU, as when it is reloaded: a pipeline would move its model to a GPU.
-    pipeline = AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio", device="cpu")
+    # By default, a pipeline would move its model to a GPU.
+    pipeline = AudioToAudioPipeline(
+        model=model, feature_extractor=extractor, task="audio-to-audio", device=model.device
+    )
     pipeline.save_pretrained(staged)
     for folder in (TEXTS / source.folder.resolve().name, source.folder):
         if (folder / RESULTS).is_file():
@@ -186,7 +188,7 @@ def _push(
         there = api.list_repo_files(**where, revision=parent)
         outdated = [path for path in there if _OURS.fullmatch(path) and path not in publication.files]
         operations = [CommitOperationAdd(path, staged / path) for path in publication.files]
-        operations += map(CommitOperationDelete, outdated)
+        operations = [*operations, *map(CommitOperationDelete, outdated)]
         commit = api.create_commit(
             **where,
             operations=operations,
@@ -194,7 +196,7 @@ def _push(
             revision=branch,
             parent_commit=parent,
         )
-    return replace(publication, commit=commit.oid, url=str(commit.commit_url), changed=commit.oid != parent)
+    return replace(publication, commit=commit.oid, url=commit.commit_url, changed=commit.oid != parent)
 
 
 def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
@@ -214,7 +216,7 @@ def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
 
 
 @contextmanager
-def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
+def _explaining(repo_id: str, parent: str | None = None) -> Generator[None]:
     """Turns errors of the client into one line: the reason, the state of the repository, and the next step."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
@@ -235,7 +237,7 @@ def _explaining(repo_id: str, parent: str | None = None) -> Iterator[None]:
         state = "nothing was sent" if parent is None else f"nothing changed there, its last commit is {parent[:7]}"
         if parent is not None and status is None:  # the commit may have arrived although its answer did not
             state = f"its last commit was {parent[:7]}"
-        advice = _ADVICE.get(status, "run this again: what was uploaded is not uploaded twice")
+        advice = _ADVICE.get(status or 0, "run this again: what was uploaded is not uploaded twice")
         if isinstance(error, ValueError) and status is None:  # such as metadata of the card that are not valid
             advice = "correct that, and run this again"
         raise ValueError(f"{repo_id}: the push failed ({reason}); {state}; {advice}") from error

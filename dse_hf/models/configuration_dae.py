@@ -68,18 +68,19 @@ class DAEConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Called by `@strict` whenever a config is made. Bounds keep hostile ones from filling memory."""
+        input_dim = self.input_dim or 0
         if len(self.hidden_sizes) > 64:
             raise ValueError(f"hidden_sizes of {len(self.hidden_sizes)} layers: must be at most 64")
         for field, value, low, high in (
             *((f"hidden_sizes[{k}]", size, 1, 65_536) for k, size in enumerate(self.hidden_sizes)),
             ("latent_dim", self.latent_dim, 1, 65_536),
-            ("input_dim", self.input_dim, 1, 65_536),
+            ("input_dim", input_dim, 1, 65_536),
             ("sampling_rate", self.sampling_rate, 1, 768_000),
             ("n_fft", self.n_fft, 2, 65_536),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{field}={value}: must be between {low} and {high}")
-        widths = [self.input_dim, *self.hidden_sizes, self.latent_dim]
+        widths = [input_dim, *self.hidden_sizes, self.latent_dim]
         parameters = 2 * sum(first * second for first, second in pairwise(widths))
         if parameters > MAX_PARAMETERS:
             raise ValueError(

@@ -211,7 +211,8 @@ class DAEModel(DAEPreTrainedModel):
 
     def __init__(self, config: DAEConfig):
         super().__init__(config)
-        self.network = VanillaAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
+        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
+        self.network = VanillaAutoEncoder(*sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

@@ -121,7 +121,8 @@ class DVAEModel(DVAEPreTrainedModel):
 
     def __init__(self, config: DVAEConfig):
         super().__init__(config)
-        self.network = VariationalAutoEncoder(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
+        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
+        self.network = VariationalAutoEncoder(*sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple

@@ -76,8 +76,8 @@ class SeparationTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.hub_strategy not in (HubStrategy.END, HubStrategy.EVERY_SAVE):
             raise ValueError(
-                f"hub_strategy={self.hub_strategy.value!r}: give end or every_save; whole checkpoints hold pickles, "
-                "which are not pushed"
+                f"hub_strategy={HubStrategy(self.hub_strategy).value!r}: give end or every_save; whole checkpoints "
+                "hold pickles, which are not pushed"
             )
         others = self.per_device_train_batch_size - 1
         if not 0 <= self.noise_swaps <= others:
@@ -113,7 +113,7 @@ PREFIXES = {"eval_": "evaluation", "save_": "output", "log": "output", "hub_": "
 
 OWN_SECTIONS = {"model": ModelArguments, **DATA_SECTIONS}
 SECTIONS = {
-    **{section: " ".join(group.__doc__.partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
+    **{section: " ".join(str(group.__doc__).partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
     **{section: purpose for section, (purpose, _) in TRAINING_SECTIONS.items()},
 }
 SECTION_OF = {field.name: section for section, group in OWN_SECTIONS.items() for field in fields(group)}
@@ -148,10 +148,10 @@ def parse_arguments(
         parser.hide_rare_options()
     if argv and argv[0].endswith((".yaml", ".yml", ".json")):
         parser.set_defaults(**_read_recipe(Path(argv.pop(0)), parser))
-    *arguments, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    model, data, training, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not an option; `dse-hf train --help_all` lists them")
-    return tuple(arguments)
+    return model, data, training
 
 
 class SectionedParser(HfArgumentParser):
@@ -192,7 +192,7 @@ def _with_present_name(argument: str) -> str:
 def _read_recipe(path: Path, parser: HfArgumentParser) -> dict:
     """Option → value, for all options in a recipe, with or without sections."""
     recipe = _load_mapping(path)
-    types = {action.dest: action.type for action in parser._actions}
+    types: dict = {action.dest: action.type for action in parser._actions}
     options: dict = {}
     for key, value in recipe.items():
         is_section = key in SECTIONS and (isinstance(value, dict) or key not in SECTION_OF)  # `model` may be both

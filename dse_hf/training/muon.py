@@ -45,7 +45,7 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             for parameter in filter(_is_matrix, group["params"]):
                 if parameter.grad is not None:
-                    self._update(parameter, group)
+                    self._update(parameter, parameter.grad, group)
                     orthogonalized.append((parameter, parameter.grad))
                     parameter.grad = None  # AdamW then skips this parameter.
         super().step()
@@ -53,14 +53,14 @@ class Muon(torch.optim.AdamW):
             parameter.grad = gradient
         return loss
 
-    def _update(self, parameter: Tensor, group: dict) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict) -> None:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
             state["step"] = torch.tensor(0.0)  # AdamW needs it when a state is loaded.
         state["step"] += 1
-        mean = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-        direction = orthogonalize(parameter.grad.lerp(mean, group["momentum"]).flatten(1))
+        mean = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        direction = orthogonalize(gradient.lerp(mean, group["momentum"]).flatten(1))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         # The RMS of an orthogonal matrix is 1/√(length of its longer side).
         parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * RMS * max(direction.shape) ** 0.5)

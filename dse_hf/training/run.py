@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -47,7 +48,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
     Raises:
         ValueError: an argument or the data cannot be used, or a checkpoint cannot be saved.
     """
-    check_output_folder(training_args.output_dir)
+    check_output_folder(str(training_args.output_dir))
     training_args.remove_unused_columns = False  # The trainer turns waveforms into the inputs of the model.
     warn_of_slow_bfloat16(training_args)
     set_seed(training_args.seed)
@@ -97,7 +98,7 @@ def warn_of_slow_bfloat16(arguments: SeparationTrainingArguments) -> None:
 
 def build_model(arguments: ModelArguments) -> PreTrainedModel:
     """Loads the model to start from, or makes a new one with random weights."""
-    fields = arguments.model_config or {}
+    fields: Any = arguments.model_config or {}
     if arguments.model is not None:
         if fields or arguments.paper_variant:
             raise ValueError(
@@ -145,7 +146,7 @@ def checkpoint_of(arguments: SeparationTrainingArguments) -> str | None:
         if not os.path.isdir(checkpoint):
             raise ValueError(f"resume_from_checkpoint={checkpoint!r}: there is no such folder")
         return checkpoint
-    checkpoint = last_complete_checkpoint(arguments.output_dir)
+    checkpoint = last_complete_checkpoint(str(arguments.output_dir))
     if checkpoint is not None:
         logger.warning(f"going on from {checkpoint}; to start again, give another output_dir")
     return checkpoint
@@ -168,7 +169,7 @@ def clips_of(model: PreTrainedModel, data_args: DataArguments, training_args: Se
 
 def write_results_and_card(trainer: SeparationTrainer, model_args: ModelArguments, data_args: DataArguments) -> None:
     """Writes the scores of the last evaluation (`results.json`) and the model card into the output folder."""
-    folder, config = Path(trainer.args.output_dir), trainer.model.config
+    folder, config = Path(str(trainer.args.output_dir)), trainer.model.config
     datasets = [str(spec) for specs in training_specs(data_args).values() for spec in specs]
     if trainer.clip_records:
         # Results may be published, so they name a local folder without its path.

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -17,6 +18,7 @@ from transformers.utils import PushInProgress, logging
 
 from ..data import Clip
 from ..models.modeling_separation import center_crop
+from .arguments import SeparationTrainingArguments
 from .losses import WeightedLoss
 from .noise_swap import swap_noises
 from .validation import log_clips, mean_metrics, score_clips
@@ -39,6 +41,9 @@ class SeparationTrainer(Trainer):
     Raises:
         ValueError: there is no such loss, or losses are given for an autoencoder, which has its own.
     """
+
+    args: SeparationTrainingArguments  # pyrefly: ignore[bad-override-mutable-attribute]  # a Trainer keeps its class
+    model: Any
 
     def __init__(
         self,
@@ -93,21 +98,23 @@ class SeparationTrainer(Trainer):
             loss = self.loss(outputs.sources, center_crop(labels, outputs.sources.shape[-1]), outputs.mixture)
         return (loss, outputs) if return_outputs else loss
 
-    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, **kwargs):
+    def evaluation_loop(  # pyrefly: ignore[bad-override]  # the other arguments go on as they are
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, **kwargs
+    ):
         """Measures the loss on windows and the scores of whole clips. `eval_si_sdr` etc. are of the first source."""
         output = super().evaluation_loop(dataloader, description, True, ignore_keys, **kwargs)
-        if self.clips is not None:
+        if self.clips is not None and output.metrics is not None:
             prefix = kwargs.get("metric_key_prefix", "eval")
-            self.clip_records = self._score_clips()
+            self.clip_records = self._score_clips(self.clips())
             metrics = mean_metrics(self.clip_records, self.model.config.sources)
             output.metrics.update({f"{prefix}_{name}": value for name, value in metrics.items()})
         return output
 
-    def _score_clips(self) -> list[dict]:
+    def _score_clips(self, clips: Iterable[Clip]) -> list[dict]:
         """Scores this process's share of the clips. Returns the records of all processes."""
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         rank, processes = self.args.process_index, self.args.world_size
-        mine = (clip for number, clip in enumerate(self.clips()) if number % processes == rank)
+        mine = (clip for number, clip in enumerate(clips) if number % processes == rank)
         keep = self.args.log_audio_clips if self._tensorboard() is not None else 0
         records, heard = score_clips(model, mine, self.args.eval_perceptual, keep)
         if heard:
@@ -159,7 +166,7 @@ class SeparationTrainer(Trainer):
             return
         try:
             job = HfApi(token=self.args.hub_token).upload_folder(
-                repo_id=self.hub_model_id,
+                repo_id=str(self.hub_model_id),
                 folder_path=checkpoint_folder,
                 allow_patterns=["*.safetensors", "*.safetensors.index.json", "*config.json", "*.py"],
                 commit_message=f"Training in progress, step {self.state.global_step}",
@@ -170,13 +177,14 @@ class SeparationTrainer(Trainer):
             logger.warning(f"{checkpoint_folder}: saved, but not pushed to the Hub ({error}); training goes on")
         else:
             job.add_done_callback(lambda job: _report_failed_push(checkpoint_folder, job))
-            self.push_in_progress = PushInProgress([job])
+            self.push_in_progress = PushInProgress([job])  # pyrefly: ignore[bad-argument-type]  # it takes a list
 
     def _save(self, output_dir=None, state_dict=None):
         super()._save(output_dir, state_dict)
-        if Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
+        folder = Path(str(self.args.output_dir))
+        if Path(output_dir or folder) == folder:
             # It is a pickle, which nobody should load. Checkpoints keep theirs, so that training can go on.
-            (Path(self.args.output_dir) / "training_args.bin").unlink(missing_ok=True)
+            (folder / "training_args.bin").unlink(missing_ok=True)
 
     def create_model_card(self, *args, **kwargs):
         """Writes our card. Trainer calls this before a push and would overwrite it."""
@@ -188,7 +196,7 @@ class StreamLoader(DataLoader):
     """A loader that passes the number of the epoch on to its dataset, as accelerate's loaders do."""
 
     def set_epoch(self, epoch: int) -> None:
-        self.dataset.set_epoch(epoch)
+        self.dataset.set_epoch(epoch)  # pyrefly: ignore[missing-attribute]  # our streams have it
 
 
 def _report_failed_push(checkpoint_folder, job) -> None:

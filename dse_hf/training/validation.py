@@ -44,7 +44,7 @@ def score_clips(
     for clip in clips:
         separated = model.separate(torch.from_numpy(clip.mixture), rate)
         sources = np.stack([separated[name].cpu().numpy() for name in names])
-        record = {"name": clip.name, "attributes": clip.attributes, "scores": {}, "not_scored": {}}
+        record: dict = {"name": clip.name, "attributes": clip.attributes, "scores": {}, "not_scored": {}}
         record.update(seconds=round(clip.mixture.shape[-1] / rate, 3), fingerprint=fingerprint(clip))
         record["input"] = {"scores": {}, "not_scored": {}}
         for name, estimate, reference in zip(names, sources, clip.references):

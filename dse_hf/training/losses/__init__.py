@@ -75,7 +75,7 @@ class WeightedLoss(nn.Module):
         """Estimates and labels (B, K, C, T) and their mixture (B, C, T) → the loss, a scalar."""
         with torch.autocast(estimates.device.type, enabled=False):
             estimates, labels, mixture = estimates.float(), labels.float(), mixture.float()
-            return sum(
+            return sum(  # pyrefly: ignore[bad-return]  # a sum of tensors is a tensor
                 weight * loss(estimates[:, indices], labels[:, indices], mixture)
                 for weight, indices, loss in zip(self.weights, self.indices, self.losses)
             )
