@@ -18,26 +18,26 @@ class DAEConfig(PreTrainedConfig):
 
     Args:
         hidden_sizes (`list[int]`, *optional*, defaults to `[2048, 500]`):
-            Widths of the encoder's hidden layers; the decoder mirrors them. May be empty.
+            Widths of the encoder's hidden layers. The decoder mirrors them. May be empty.
         latent_dim (`int`, *optional*, defaults to 180):
             Width of the bottleneck.
         input_dim (`int`, *optional*, defaults to `n_fft // 2 + 1`):
             Width of the feature vectors that the network takes and gives. Separation of waveforms needs the default.
             Vectors of any other width, such as mel bands, work in the model's `forward`.
         dropout (`float`, *optional*, defaults to 0.0):
-            Probability that drops units of the encoder's first layer, and of the layer that mirrors it.
+            Probability that a unit is dropped, in the encoder's first layer and in the layer that mirrors it.
         sampling_rate (`int`, *optional*, defaults to 8000):
             Sampling rate of the audio in Hz.
         n_fft (`int`, *optional*, defaults to 256):
             Samples of a frame, and of its Hann window.
         hop_length (`int`, *optional*, defaults to 128):
-            Samples from one frame to the next: divides `n_fft`, at most half of it.
+            Samples from one frame to the next. It divides `n_fft` and is at most half of it.
         log_offset (`float`, *optional*, defaults to 1e-8):
             The ε of the features log(|X| + ε), in natural logarithms.
 
     Raises:
-        StrictDataclassError (huggingface_hub.errors): a field has the wrong type, or a value that no network
-            can be built of; the message names both.
+        StrictDataclassError (huggingface_hub.errors): a field has the wrong type, or no network can be built with its
+            value. The message names both.
     """
 
     model_type = "dae"
@@ -52,7 +52,7 @@ class DAEConfig(PreTrainedConfig):
     hop_length: int = 128
     log_offset: float = 1e-8
 
-    # What the separation of waveforms asks of every config.
+    # Parts of SeparationConfig that are the same for all autoencoders.
     channels = 1
     zero_extended = True
 
@@ -60,7 +60,7 @@ class DAEConfig(PreTrainedConfig):
         for alias in self.attribute_map.keys() & kwargs.keys():
             setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
         self.hidden_sizes = list(self.hidden_sizes)
-        self.input_dim = self.input_dim or self.n_fft // 2 + 1
+        self.input_dim = self.input_dim or self.num_bins
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
             raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
@@ -68,19 +68,18 @@ class DAEConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Called by `@strict` whenever a config is made. Bounds keep hostile ones from filling memory."""
-        input_dim = self.input_dim or 0
         if len(self.hidden_sizes) > 64:
             raise ValueError(f"hidden_sizes of {len(self.hidden_sizes)} layers: must be at most 64")
         for field, value, low, high in (
             *((f"hidden_sizes[{k}]", size, 1, 65_536) for k, size in enumerate(self.hidden_sizes)),
             ("latent_dim", self.latent_dim, 1, 65_536),
-            ("input_dim", input_dim, 1, 65_536),
             ("sampling_rate", self.sampling_rate, 1, 768_000),
             ("n_fft", self.n_fft, 2, 65_536),
+            ("input_dim", self.input_dim, 1, 65_536),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{field}={value}: must be between {low} and {high}")
-        widths = [input_dim, *self.hidden_sizes, self.latent_dim]
+        widths = [self.input_dim, *self.hidden_sizes, self.latent_dim]
         parameters = 2 * sum(first * second for first, second in pairwise(widths))
         if parameters > MAX_PARAMETERS:
             raise ValueError(
@@ -89,7 +88,7 @@ class DAEConfig(PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout}: must be at least 0 and less than 1")
-        if not 1e-30 <= self.log_offset <= 1:  # less could vanish in float32, and silence has no logarithm
+        if not 1e-30 <= self.log_offset <= 1:  # less vanishes in float32, and silence has no logarithm then
             raise ValueError(f"log_offset={self.log_offset}: must be at least 1e-30 and at most 1")
         if not 1 <= self.hop_length <= self.n_fft // 2 or self.n_fft % self.hop_length:
             raise ValueError(
@@ -99,43 +98,64 @@ class DAEConfig(PreTrainedConfig):
         if self.n_fft // self.hop_length > MAX_OVERLAP:
             raise ValueError(f"hop_length={self.hop_length}: must be at least n_fft / {MAX_OVERLAP}")
 
+    def to_dict(self) -> dict:
+        """Leaves out an `input_dim` that follows from `n_fft`. So it still does when `n_fft` is changed, and earlier
+        versions of dse-hf, which have no such field, can read the config."""
+        fields = super().to_dict()
+        if self.input_dim == self.num_bins:
+            fields.pop("input_dim", None)
+        return fields
+
+    def check_takes_waveforms(self) -> None:
+        """Raises a ValueError if the network does not take the bins of a frame."""
+        if self.input_dim != self.num_bins:
+            raise ValueError(
+                f"input_dim={self.input_dim}: for waveforms it must be n_fft // 2 + 1 = {self.num_bins}, the bins of "
+                "a frame; use `forward` for other feature vectors, or give an n_fft that fits"
+            )
+
+    @property
+    def num_bins(self) -> int:
+        """Frequency bins of a frame of `n_fft` samples."""
+        return self.n_fft // 2 + 1
+
     @property
     def num_hidden_layers(self) -> int:
-        """Layers of the encoder, the bottleneck included."""
+        """Layers of the encoder, with the bottleneck."""
         return len(self.hidden_sizes) + 1
 
     @property
     def sources(self) -> list[str]:
-        """Names of what a signal is separated into."""
+        """Names of the sources that a signal is separated into."""
         return ["foreground", "background"]
 
     # ── The length rule. Everything that needs to know a length asks here. ──
 
     @property
     def alignment(self) -> int:
-        """Samples of one step of the frames: tiles start at multiples of it."""
+        """Samples from one frame to the next. Windows start at multiples of it."""
         return self.hop_length
 
     @property
     def values_per_sample(self) -> int:
-        """What the widest layer holds for each sample of the input: tells how long a window fits memory."""
+        """Values of the widest layer for each sample of the input: they tell how long a window fits the memory."""
         return -(-max(self.n_fft, self.latent_dim, *self.hidden_sizes) // self.hop_length)
 
     @property
     def receptive_field(self) -> int:
-        """Input samples that one output sample may depend on, the sample itself in the middle."""
+        """How many input samples one output sample may depend on. The sample itself is in the middle."""
         return 2 * (self.n_fft - 1) + 1
 
     @property
     def context(self) -> int:
-        """Input samples that a window needs on each side of its output: whole steps that hold a frame."""
+        """Input samples that a window needs before and after its output: the whole steps that hold a frame."""
         return -(-(self.n_fft - 1) // self.hop_length) * self.hop_length
 
     def output_length_for(self, input_length: int) -> int:
-        """Samples that a window of `input_length` samples gives.
+        """Returns the length of the output for a window of `input_length` samples.
 
         Raises:
-            ValueError: the window holds nothing but context.
+            ValueError: the window holds only context.
         """
         length = input_length - 2 * self.context
         if length < 1:
@@ -146,7 +166,7 @@ class DAEConfig(PreTrainedConfig):
         return length
 
     def input_length_for(self, output_length: int) -> int:
-        """Samples of the window that gives `output_length` samples.
+        """Returns the length of the window whose output has `output_length` samples.
 
         Raises:
             ValueError: `output_length` is less than 1.

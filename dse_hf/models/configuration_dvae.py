@@ -8,20 +8,20 @@ from .configuration_dae import DAEConfig
 @strict
 class DVAEConfig(DAEConfig):
     r"""
-    Configuration of a [`DVAEModel`]: a [`DAEConfig`], and the price of the bottleneck's divergence.
+    Configuration of a [`DVAEModel`]: a [`DAEConfig`] with the weight of the bottleneck's divergence.
 
     Args:
-        hidden_sizes, latent_dim, input_dim, dropout, sampling_rate, n_fft, hop_length, log_offset: see [`DAEConfig`].
+        hidden_sizes, latent_dim, dropout, sampling_rate, n_fft, hop_length, log_offset, input_dim: see [`DAEConfig`].
         kl_weight (`float`, *optional*, defaults to 1e-3):
-            Weight of the KL divergence beside the mean squared error. As the error is a mean over `input_dim`
-            bins, the β of Higgins et al. (2017) is `kl_weight * input_dim / 2` for errors of unit variance:
-            `2 / input_dim` is the plain VAE; the default, β = 0.065 at 129 bins, favours reconstruction.
+            Weight of the KL divergence, added to the mean squared error. The error is a mean over `input_dim` bins.
+            So the β of Higgins et al. (2017) is `kl_weight * input_dim / 2` for errors of unit variance:
+            `2 / input_dim` is the plain VAE. The default, β = 0.065 at 129 bins, favours reconstruction.
         free_bits (`float`, *optional*, defaults to 0.0):
-            Nats per latent dimension below which the divergence is not pushed (Kingma et al. 2016): keeps
+            Divergence of a latent dimension, in nats, below which it has no gradient (Kingma et al. 2016). It keeps
             dimensions from collapsing.
 
     Raises:
-        StrictDataclassError (huggingface_hub.errors): as [`DAEConfig`].
+        StrictDataclassError (huggingface_hub.errors): see [`DAEConfig`].
     """
 
     model_type = "dvae"

@@ -147,12 +147,7 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
             module.reset_parameters()
 
     def separation_stream(self, tile_length: int | None = None) -> SeparationStream:
-        bins = self.config.n_fft // 2 + 1
-        if self.config.input_dim != bins:
-            raise ValueError(
-                f"input_dim={self.config.input_dim}: to separate waveforms it must be n_fft // 2 + 1 = {bins}, the "
-                "bins of a frame; use `forward` for other feature vectors, or give an n_fft that fits"
-            )
+        self.config.check_takes_waveforms()
         return super().separation_stream(tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
@@ -174,6 +169,7 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
 
     def training_inputs(self, mixture: Tensor, sources: Tensor) -> dict[str, Tensor]:
         """Log-magnitude frames (B·C, frames, bins) of the mixture and, as labels, of the foreground."""
+        self.config.check_takes_waveforms()
         features = []
         for waveforms in (mixture, sources[:, 0]):
             spectrum = short_time_spectrum(waveforms.flatten(0, 1), self.config.n_fft, self.config.hop_length)

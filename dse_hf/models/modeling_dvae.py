@@ -22,15 +22,15 @@ class DVAEOutput(ModelOutput):
         reconstruction (`torch.Tensor` of shape `(…, input_dim)`):
             Log-magnitudes of the foreground.
         latent (`torch.Tensor` of shape `(…, latent_dim)`):
-            What the decoder got: a sample in training, the mean in evaluation.
+            Input of the decoder: a sample of the posterior in training, its mean in evaluation.
         mean (`torch.Tensor` of shape `(…, latent_dim)`):
             Means of the posterior.
         log_variance (`torch.Tensor` of shape `(…, latent_dim)`):
-            Logarithms of its variances.
+            Logarithms of the posterior's variances.
         kl (`torch.Tensor` of shape `()`):
-            Its divergence from N(0, 1) in nats per frame, floored by free bits, not weighted.
+            Divergence of the posterior from N(0, 1) in nats per frame, with the floor of the free bits, not weighted.
         hidden_states (`tuple` of tensors `(…, width)`, *optional*, returned on request):
-            What leaves every layer norm and stage of the encoder, then every stage of the decoder.
+            Outputs of every layer norm and stage of the encoder, then of every stage of the decoder.
     """
 
     loss: Tensor | None = None
@@ -45,8 +45,8 @@ class DVAEOutput(ModelOutput):
 def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
     """Σ_j max(free_bits, mean over the frames of KL(N(mean_j, variance_j) || N(0, 1))), in nats.
 
-    The sum runs over the latent dimensions (last axis), the mean over all other axes: a dimension that
-    diverges less than `free_bits` on average costs just that and has no gradient (Kingma et al. 2016).
+    The sum is over the latent dimensions (last axis), the mean over all other axes. A dimension that diverges less
+    than `free_bits` on average counts as `free_bits` and has no gradient (Kingma et al. 2016).
     """
     divergence = 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
     return divergence.flatten(0, -2).mean(dim=0).clamp(min=free_bits).sum()
@@ -109,11 +109,10 @@ class DVAEPreTrainedModel(DAEPreTrainedModel):
 
 class DVAEModel(DVAEPreTrainedModel):
     r"""
-    Denoises log-magnitude frames with a [`VariationalAutoEncoder`], and waveforms by way of them like
-    [`DAEModel`].
+    Denoises log-magnitude frames with a [`VariationalAutoEncoder`], and waveforms as [`DAEModel`] does.
 
-    The loss is the negative ELBO up to scale, with the KL term weighted (β, Higgins et al. 2017) and floored
-    per dimension (free bits, Kingma et al. 2016).
+    The loss is the negative ELBO up to scale. The KL term has a weight (β, Higgins et al. 2017) and a floor per
+    dimension (free bits, Kingma et al. 2016).
 
         >>> model(**feature_extractor(waveform, sampling_rate=8000, return_tensors="pt")).reconstruction
         >>> model.separate(waveform, 8000)  # (C, T) of any length, the same length out
@@ -140,12 +139,12 @@ class DVAEModel(DVAEPreTrainedModel):
             labels (`torch.Tensor` of shape `(…, input_dim)`, *optional*):
                 Log-magnitude frames of the foreground alone.
             attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
-                0 for the frames that are padding and do not count in loss and divergence, 1 for the others.
+                0 for padding, which does not count in loss and divergence, 1 for the other frames.
             output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
-                Whether to return what leaves the stages as well.
+                Whether to return the outputs of the stages as well.
 
         Raises:
-            ValueError: a shape does not fit the configuration or the others.
+            ValueError: a shape does not fit the config or the other shapes.
         """
         self._check_shapes(input_features, labels, attention_mask)
         encoded = outputs_of(self.network.encoder, input_features)

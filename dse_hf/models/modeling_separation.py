@@ -24,8 +24,9 @@ def rest_of_mixture(mixture, sources: Iterable):
 
 def center_crop(input: Tensor, target_shape: int) -> Tensor:
     """The middle `target_shape` samples of the last axis. If the surplus is odd, one sample more is cut at the end."""
-    start = (input.shape[-1] - target_shape) // 2
-    return input[..., start : start + target_shape]
+    surplus = input.shape[-1] - target_shape
+    # Without a surplus there is no slice, whose gradient would be copied in full.
+    return input[..., surplus // 2 : surplus // 2 + target_shape] if surplus else input
 
 
 class SeparationMixin:

@@ -77,9 +77,11 @@ def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
         kernel = torch.cat([_fill(kernel, multiple, dim=1) for kernel in kernels], dim=1)
         kernels = [_fill(kernel, multiple, dim=0)]
     padding = (0, conv.kernel_size[0] // 2 if conv.padding == "same" else 0)
-    biases = [_fill(conv.bias, multiple), None]
-    first, *others = (F.conv2d(_image_of(part), *pair, padding=padding) for part, *pair in zip(parts, kernels, biases))
-    return _frames_of(sum(others, start=first))
+    convolved = [
+        F.conv2d(_image_of(part), kernel, bias, padding=padding)
+        for part, kernel, bias in zip(parts, kernels, (_fill(conv.bias, multiple), None))
+    ]
+    return _frames_of(sum(convolved[1:], start=convolved[0]))
 
 
 def _image_of(frames: Tensor) -> Tensor:

@@ -88,6 +88,7 @@ class AudioToAudioPipeline(Pipeline):
         forward = {} if tile_length is None else {"tile_length": tile_length}
         return {}, forward, {} if sources is None else {"sources": sources}
 
+    # pyrefly: ignore[bad-override]  (recordings of any lengths have no tensors)
     def preprocess(self, input_: Any, **unused) -> dict[str, Recording]:
         samples, sampling_rate = self._read(input_)
         if samples.ndim == 1:
@@ -111,6 +112,7 @@ class AudioToAudioPipeline(Pipeline):
             f"sampling_rate={sampling_rate!r}: give a number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}"
         )
 
+    # pyrefly: ignore[bad-override]  (as above)
     def _forward(self, input_tensors: dict, tile_length: int | None = None, **unused) -> dict:
         recordings = input_tensors["recording"]
         for recording in recordings if isinstance(recordings, list) else [recordings]:

@@ -270,6 +270,8 @@ class TestConfig:
         config = config_class(input_dim=129, latent_dim=7, hidden_layer_struct=[4, 3])
         assert config.hidden_sizes == config.hidden_layer_struct == [4, 3]
         assert config_class(**config.to_dict()).input_dim == config.input_dim == config_class().input_dim == 129
+        assert config_class(**{**config.to_dict(), "n_fft": 512}).input_dim == 257
+        assert config_class(**config_class(input_dim=80).to_dict()).input_dim == 80
 
     @pytest.mark.parametrize(("config_class", "model_class"), [(DAEConfig, DAEModel), (DVAEConfig, DVAEModel)])
     def test_feature_vectors_of_any_width_go_through_forward_and_waveforms_do_not(
@@ -278,8 +280,12 @@ class TestConfig:
         model_class(config_class(input_dim=80, hidden_sizes=[6], latent_dim=3)).eval().save_pretrained(tmp_path)
         model = model_class.from_pretrained(tmp_path)
         assert model(torch.zeros(2, 5, 80)).reconstruction.shape == (2, 5, 80)
-        with pytest.raises(ValueError, match=r"input_dim=80: .* n_fft // 2 \+ 1 = 129"):
-            model.separate(torch.zeros(1, 100), 8000)
+        for take_waveforms in (
+            lambda: model.separate(torch.zeros(1, 100), 8000),
+            lambda: model.training_inputs(torch.zeros(1, 1, 300), torch.zeros(1, 2, 1, 300)),
+        ):
+            with pytest.raises(ValueError, match=r"input_dim=80: .* n_fft // 2 \+ 1 = 129"):
+                take_waveforms()
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -296,6 +302,7 @@ class TestConfig:
             ("dropout", float("nan")),
             ("sampling_rate", 0),
             ("n_fft", 1),
+            ("n_fft", -256),
             ("hop_length", 0),
             ("hop_length", 100),
             ("hop_length", 256),

@@ -99,15 +99,17 @@ class TestModel:
         assert model(torch.randn(3, 9)).kl == 0
 
     def test_free_bits_are_a_floor_for_each_dimension(self):
-        frames = torch.randn(8, 9)
+        frames = torch.randn(8, 9, generator=torch.Generator().manual_seed(0))
         per_dimension = reference_kl(tiny_model()(frames)).mean(dim=0)
-        free_bits = per_dimension.median().item()
+        ordered = per_dimension.detach().sort().values
+        widest = ordered.diff().argmax()  # far from every dimension, so that no rounding decides
+        free_bits = ordered[widest : widest + 2].mean().item()
         model = tiny_model(free_bits=free_bits)
         output = model(frames)
         torch.testing.assert_close(output.kl, per_dimension.clamp(min=free_bits).sum())
         output.kl.backward()
         moved = model.network.mean.weight.grad.abs().sum(dim=1) > 0
-        assert moved.tolist() == (per_dimension >= free_bits).tolist()
+        assert moved.tolist() == (per_dimension > free_bits).tolist() and 0 < moved.sum() < 5
 
     def test_loss(self):
         model = tiny_model(kl_weight=0.25).eval()

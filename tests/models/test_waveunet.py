@@ -1,5 +1,6 @@
 import copy
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -227,6 +228,21 @@ class TestConfig:
         assert (config.upsampling_kernel_size, config.channel_growth) == (3, 8)
         assert (config.n_layers, config.f_d, config.f_u, config.F_c) == (3, 9, 3, 8)
 
+    def test_the_old_name_of_average_polarity_flip_works(self, tmp_path):
+        model = tiny_model(both_polarities=True)
+        model.save_pretrained(tmp_path)
+        fields = json.loads((tmp_path / "config.json").read_text())
+        assert fields.pop("average_polarity_flip") is True and "both_polarities" not in fields
+        (tmp_path / "config.json").write_text(json.dumps({**fields, "both_polarities": True}))  # as it was published
+        loaded = WaveUNetModel.from_pretrained(tmp_path)
+        assert loaded.config.average_polarity_flip and loaded.config.both_polarities
+        assert not WaveUNetConfig.from_pretrained(tmp_path, both_polarities=False).average_polarity_flip
+        waveform = torch.randn(1, 300)
+        twice = loaded.separate(waveform, 16000)["foreground"]
+        loaded.config.both_polarities = False
+        assert not loaded.config.average_polarity_flip
+        assert not torch.allclose(loaded.separate(waveform, 16000)["foreground"], twice)
+
     @pytest.mark.parametrize(
         ("field", "value"),
         [
@@ -342,7 +358,7 @@ def test_every_option_reaches_the_computation():
 
 
 @pytest.mark.parametrize("options", [{}, {"output": "direct", "padding": "valid", "channels": 2}])
-def test_average_polarity_flip_are_averaged_except_in_training(options):
+def test_polarity_flips_are_averaged_except_in_training(options):
     model = tiny_model(average_polarity_flip=True, **options)
     mixture = torch.randn(2, model.config.channels, model.config.input_length_for(50))
     with torch.no_grad():
