@@ -67,7 +67,8 @@ for language, code in json.loads(sys.argv[1]):
         start = text.index(f"\n{table}: ") if place else 0
         end = re.compile(r"\n(    [)]\n)?}\n").search(text, start).start() if place == "in" else start
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text[:end] + "\n" + code + "\n" + text[end:])
+        comma = "," * (place == "in" and not code.endswith(","))
+        path.write_text(f"{text[:end]}\n{code}{comma}\n{text[end:]}")
     elif language == "python":
         exec(compile(code, "<block>", "exec"), names)
     elif all(line.startswith(("dse-hf ", "uv run ")) for line in lines):

@@ -199,7 +199,7 @@ def test_published_it_has_the_measured_scores_and_the_repositorys_name(folder):
     assert card.data.license == "apache-2.0"
 
 
-# ── Its examples run. tests/test_readme.py runs the embedded model's own ──
+# ── Its examples run. tests/docs/test_documents.py runs the embedded model's own ──
 
 
 def test_examples_of_a_written_card_run_beside_the_folder(saved):
