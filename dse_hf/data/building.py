@@ -74,7 +74,7 @@ def _build(
         only_speech = (arguments.excluded_speakers, arguments.cleaned_column)
         speech = ClipPool(open_clips(specs["speech"], arguments, split, *audio, *only_speech))
         noise = ClipPool(open_clips(specs["noise"], arguments, split, *audio))
-        _check_speakers(arguments.excluded_speakers, speech.collections)
+        _check_speakers(list(arguments.excluded_speakers), speech.collections)
         logger.info(f"{split}: {len(speech)} clips of speech, {len(noise)} of noise")
         return SpeechNoiseMixtures(speech, noise, length, examples or len(speech), arguments, seed)
     sources = tuple(config.sources)
@@ -129,7 +129,7 @@ def resolve_shape(arguments: DataArguments) -> str:
         ValueError: datasets are missing, or there are datasets for both shapes.
     """
     given = {DATASETS[kind] for kind, specs in training_specs(arguments).items() if specs}
-    shape = arguments.shape
+    shape: str = arguments.shape
     if shape == "auto":
         if "dataset" in given and len(given) > 1:
             raise ValueError(

@@ -113,7 +113,7 @@ PREFIXES = {"eval_": "evaluation", "save_": "output", "log": "output", "hub_": "
 
 OWN_SECTIONS = {"model": ModelArguments, **DATA_SECTIONS}
 SECTIONS = {
-    **{section: " ".join(group.__doc__.partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
+    **{section: " ".join(str(group.__doc__).partition("\n\n")[0].split()) for section, group in OWN_SECTIONS.items()},
     **{section: purpose for section, (purpose, _) in TRAINING_SECTIONS.items()},
 }
 SECTION_OF = {field.name: section for section, group in OWN_SECTIONS.items() for field in fields(group)}
