@@ -129,7 +129,7 @@ def resolve_shape(arguments: DataArguments) -> str:
         ValueError: datasets are missing, or there are datasets for both shapes.
     """
     given = {DATASETS[kind] for kind, specs in training_specs(arguments).items() if specs}
-    shape = arguments.shape
+    shape: str = arguments.shape
     if shape == "auto":
         if "dataset" in given and len(given) > 1:
             raise ValueError(

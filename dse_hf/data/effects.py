@@ -44,5 +44,5 @@ def as_example(sources: Waveform, gain: float = 1.0) -> dict[str, Waveform]:
     """
     sources = sources.astype(np.float32)
     mixture = sources.sum(axis=0)
-    scale = np.float32(min(gain, 0.99 / max(np.abs(mixture).max(), np.abs(sources).max(), 1e-8)))
-    return {"input_values": mixture * scale, "labels": sources * scale}
+    factor = np.float32(min(gain, 0.99 / max(np.abs(mixture).max(), np.abs(sources).max(), 1e-8)))
+    return {"input_values": mixture * factor, "labels": sources * factor}

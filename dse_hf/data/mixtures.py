@@ -62,11 +62,9 @@ class Mixer:
             background = np.zeros_like(background)
         elif share < arguments.clean_share + arguments.noise_only_share:
             foreground, own_noise = np.zeros_like(foreground), np.zeros_like(own_noise)
-        polarity = (
-            rng.choice(np.array([-1, 1], np.float32), (2, 1, 1))
-            if arguments.augment
-            else np.ones((2, 1, 1), np.float32)
-        )
+        polarity = np.ones((2, 1, 1), np.float32)
+        if arguments.augment:
+            polarity = rng.choice(np.array([-1, 1], np.float32), (2, 1, 1))
         sources = polarity * np.stack([foreground, background]).astype(np.float32)
         sources[1] += polarity[0] * own_noise
         level = 10 ** (rng.uniform(arguments.level_low, arguments.level_high) / 20)

@@ -78,5 +78,5 @@ def accept_former_names(cls: type[T]) -> type[T]:
             kwargs[present_name(name)] = kwargs.pop(name)
         initialize(self, *args, **kwargs)
 
-    cls.__init__ = __init__
+    cls.__init__ = __init__  # type: ignore[method-assign]
     return cls

@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,9 +73,7 @@ class StreamedWindows(StreamedSet):
     def examples(self, rng: np.random.Generator) -> Iterator[dict[str, Waveform]]:
         windows = [
             stream.read(
-                lambda row, reader=reader: reader.window(row, self.length, rng),
-                lambda row, reader=reader: reader.name(row, "a row"),
-                self.epoch,
+                partial(reader.window, length=self.length, rng=rng), partial(reader.name, fallback="a row"), self.epoch
             )
             for stream, reader in zip(self.streams, self.readers)
         ]
