@@ -17,8 +17,7 @@ from .formats import FORMATS, ffmpeg_demuxers, libsndfile_signatures
 
 
 _LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "tta", "ape")
-# FFmpeg's names of sample formats → libsndfile's.
-_SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"}
+_SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"}  # FFmpeg's names → libsndfile's
 _NO_SAMPLES = "holds no samples; record or export it again"
 _UNRECOGNISED = (1, 4)  # libsndfile's error codes: unrecognised format, unsupported encoding
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does not know the length
@@ -38,12 +37,7 @@ class _UnrecognisedError(Exception):
 
 
 def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | PyAVDecoder":
-    """Finds the decoder for a file.
-
-    Args:
-        file (binary file object): an open file that can seek.
-        name (`str`): the name of the file, for messages.
-        path (*optional*): the path of the file, if it has one.
+    """Finds the decoder for an open file that can seek, given its name for messages, and its path if it has one.
 
     Returns:
         A decoder with `sampling_rate`, `channels`, `frames`, `seconds` and `subtype`, see [`AudioReader`], and with

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         complain("interrupted; run the same command again to continue")
         return INTERRUPTED
-    except (ValueError, OSError, MemoryError) as error:
+    except MemoryError as error:
         complain(str(error) or "out of memory; give fewer --jobs")
         return FAILURE
     return 0

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .console import FAILURE, complain, quiet_libraries
+from .console import quiet_libraries
 
 
 HELP = "push a model or a Space to the Hub"
@@ -31,19 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..hub import publish_model, publish_space
 
-    try:
-        with quiet_libraries(bars=sys.stderr.isatty() and not args.quiet):
-            publication = (publish_space if args.space else publish_model)(
-                args.folder,
-                args.repo_id,
-                private=args.private,
-                revision=args.revision,
-                dry_run=args.dry_run,
-                progress=None if args.quiet else _say,
-            )
-    except (ValueError, OSError) as error:
-        complain(error)
-        return FAILURE
+    with quiet_libraries(bars=sys.stderr.isatty() and not args.quiet):
+        publication = (publish_space if args.space else publish_model)(
+            args.folder,
+            args.repo_id,
+            private=args.private,
+            revision=args.revision,
+            dry_run=args.dry_run,
+            progress=None if args.quiet else _say,
+        )
     if args.dry_run:
         _show(publication)
     elif not args.quiet:
