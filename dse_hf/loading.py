@@ -2,12 +2,18 @@
 
 import difflib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import one_line
 from .registry import MODEL_TYPES
+
+
+if TYPE_CHECKING:
+    from .models.modeling_separation import SeparationMixin
 
 
 DEFAULT_MODEL = "waveunet-speech-16khz"
@@ -43,7 +49,12 @@ class ModelSource:
         return f"model {self.name}: {self.kind}"
 
 
-def load_model(name=DEFAULT_MODEL, device: str = "auto", dtype: str = "auto", revision: str | None = None):
+def load_model(
+    name: "str | os.PathLike | ModelSource" = DEFAULT_MODEL,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+) -> "SeparationMixin":
     r"""
     Loads a model for separation, in evaluation mode. It reads weights only from safetensors files, and runs no code
     from the model's folder or repository.
@@ -69,10 +80,11 @@ def load_model(name=DEFAULT_MODEL, device: str = "auto", dtype: str = "auto", re
     if dtype == "auto" and torch_device.type != "cuda":
         dtype = "float32"
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
-    return load_source(source, dtype).to(torch_device).eval()
+    model = load_source(source, dtype).eval()
+    return model.to(torch_device)  # pyrefly: ignore[bad-argument-type]  # transformers hides its arguments
 
 
-def find_model(name=DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
+def find_model(name: str | os.PathLike = DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
     """The first step of [`load_model`]: finds the files of the model, and downloads them if they are on the Hub."""
     from transformers.utils import logging
 
@@ -86,7 +98,7 @@ def find_model(name=DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
     return source
 
 
-def load_source(source: ModelSource, dtype: str = "auto"):
+def load_source(source: ModelSource, dtype: str = "auto") -> "SeparationMixin":
     """The second step of [`load_model`]: checks the files, and loads them with `dtype` as in `from_pretrained`."""
     import transformers
 

@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from .audio import AudioError, AudioReader, AudioWriter, Resampler, output_format, quantize
 from .errors import describe_os_error
+
+
+if TYPE_CHECKING:
+    from .models.modeling_separation import SeparationMixin
 
 
 @dataclass
@@ -38,9 +43,9 @@ class SeparationResult:
 
 
 def separate_file(
-    model,
-    source,
-    output_dir=None,
+    model: "SeparationMixin",
+    source: str | os.PathLike | BinaryIO,
+    output_dir: str | os.PathLike | None = None,
     *,
     sources: list[str] | None = None,
     file_format: str = "wav",

@@ -1,5 +1,6 @@
 """Publishes the folder of a model or of a Space on the Hub: checks it, reloads it elsewhere, pushes one commit."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -45,7 +46,7 @@ class Publication:
 
 
 def publish_model(
-    folder,
+    folder: str | os.PathLike,
     repo_id: str,
     *,
     private: bool = False,
@@ -91,7 +92,7 @@ def publish_model(
 
 
 def publish_space(
-    folder,
+    folder: str | os.PathLike,
     repo_id: str,
     *,
     private: bool = False,

@@ -49,7 +49,11 @@ class SeparationMixin:
         raise TypeError(f"{type(self).__name__} sets has_own_loss, and does not define training_inputs")
 
     def separate(
-        self, waveform: Tensor, sampling_rate: int, tile_length: int | None = None, last_source: bool = True
+        self,
+        waveform: Tensor | np.ndarray,
+        sampling_rate: int,
+        tile_length: int | None = None,
+        last_source: bool = True,
     ) -> dict[str, Tensor]:
         r"""
         Separates a signal of any length, from one sample up.

@@ -6,6 +6,7 @@ the text between marks is replaced: do not edit it by hand. The metadata at the 
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +27,7 @@ TEMPLATE = Path(__file__).with_name("template.md")  # for models without a writt
 
 
 def write_card(
-    folder,
+    folder: str | os.PathLike,
     *,
     base_model: str | None = None,
     datasets: Iterable[str] = (),
