@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import one_line
 from .registry import MODEL_TYPES
@@ -80,8 +80,8 @@ def load_model(
     if dtype == "auto" and torch_device.type != "cuda":
         dtype = "float32"
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
-    model = load_source(source, dtype).eval()
-    return model.to(torch_device)  # pyrefly: ignore[bad-argument-type]  # transformers hides its arguments
+    model: Any = load_source(source, dtype)  # the type of `to` is hidden by the decorator of transformers
+    return model.to(torch_device).eval()
 
 
 def find_model(name: str | os.PathLike = DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
