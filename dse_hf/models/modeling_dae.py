@@ -205,10 +205,12 @@ class DAEModel(DAEPreTrainedModel):
         >>> model.separate(waveform, 8000)  # (C, T) of any length, the same length out
     """
 
+    network_class: type[nn.Module] = VanillaAutoEncoder
+    output_class: type[ModelOutput] = DAEOutput
+
     def __init__(self, config: DAEConfig):
         super().__init__(config)
-        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
-        self.network = VanillaAutoEncoder(*sizes, config.dropout)
+        self.network = self.network_class(config.input_dim, config.latent_dim, config.hidden_sizes, config.dropout)
         self.post_init()
 
     @can_return_tuple
@@ -218,7 +220,7 @@ class DAEModel(DAEPreTrainedModel):
         labels: Tensor | None = None,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool | None = None,
-    ) -> DAEOutput:
+    ) -> ModelOutput:
         r"""
         Args:
             input_features (`torch.Tensor` of shape `(…, input_dim)`):
@@ -226,26 +228,35 @@ class DAEModel(DAEPreTrainedModel):
             labels (`torch.Tensor` of shape `(…, input_dim)`, *optional*):
                 Log-magnitude frames of the foreground alone.
             attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
-                0 for the frames that are padding and do not count in the loss, 1 for the others.
+                0 for padding, which does not count in the loss, 1 for the other frames.
             output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
-                Whether to return what leaves the stages as well.
+                Whether to return the outputs of the stages as well.
+
+        Returns:
+            [`DAEOutput`].
 
         Raises:
-            ValueError: a shape does not fit the configuration or the others.
+            ValueError: a shape does not fit the config or the other shapes.
         """
         self._check_shapes(input_features, labels, attention_mask)
         encoded = outputs_of(self.network.encoder, input_features)
-        decoded = outputs_of(self.network.decoder, encoded[-1])
-        latent, reconstruction = encoded[-1], decoded[-1]
+        bottleneck, penalty = self._bottleneck(encoded[-1], attention_mask)
+        decoded = outputs_of(self.network.decoder, bottleneck["latent"])
         loss = None
         if labels is not None:
-            loss = F.mse_loss(unpadded(reconstruction, attention_mask), unpadded(labels, attention_mask))
-        return DAEOutput(
+            loss = F.mse_loss(unpadded(decoded[-1], attention_mask), unpadded(labels, attention_mask)) + penalty
+        return self.output_class(
             loss=loss,
-            reconstruction=reconstruction,
-            latent=latent,
+            reconstruction=decoded[-1],
+            **bottleneck,
             hidden_states=(*encoded, *decoded) if self._wants_hidden_states(output_hidden_states) else None,
         )
+
+    def _bottleneck(
+        self, hidden_states: Tensor, attention_mask: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor | float]:
+        """Output of the encoder → the fields of the output that the bottleneck makes, and what it adds to the loss."""
+        return {"latent": hidden_states}, 0.0
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.modeling_outputs import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from .configuration_dvae import DVAEConfig
-from .modeling_dae import DEFAULT_HIDDEN_SIZES, DAEPreTrainedModel, build_decoder, build_encoder, outputs_of, unpadded
+from .modeling_dae import DEFAULT_HIDDEN_SIZES, DAEModel, build_decoder, build_encoder, unpadded
 
 
 @dataclass
@@ -19,8 +17,7 @@ class DVAEOutput(ModelOutput):
     Args:
         loss (`torch.Tensor` of shape `()`, *optional*, returned when `labels` is given):
             Mean squared error of the reconstruction + `config.kl_weight` · `kl`.
-        reconstruction (`torch.Tensor` of shape `(…, input_dim)`):
-            Log-magnitudes of the foreground.
+        reconstruction, hidden_states: see [`DAEOutput`].
         latent (`torch.Tensor` of shape `(…, latent_dim)`):
             Input of the decoder: a sample of the posterior in training, its mean in evaluation.
         mean (`torch.Tensor` of shape `(…, latent_dim)`):
@@ -29,8 +26,6 @@ class DVAEOutput(ModelOutput):
             Logarithms of the posterior's variances.
         kl (`torch.Tensor` of shape `()`):
             Divergence of the posterior from N(0, 1) in nats per frame, with the floor of the free bits, not weighted.
-        hidden_states (`tuple` of tensors `(…, width)`, *optional*, returned on request):
-            Outputs of every layer norm and stage of the encoder, then of every stage of the decoder.
     """
 
     loss: Tensor | None = None
@@ -54,13 +49,8 @@ def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) ->
 
 class VariationalAutoEncoder(nn.Module):
     r"""
-    The autoencoder with a Gaussian bottleneck, as a plain module.
+    A [`VanillaAutoEncoder`] with a Gaussian bottleneck in place of the stage of the latent, as a plain module.
 
-        frames (…, input_dim)                                        reconstruction (…, input_dim)
-          │                                                            ↑
-        LayerNorm                                                    linear
-          ↓                                                            ↑
-        [stage, h_1] dropout                                         [stage, h_1] dropout
           ⋮                                                            ⋮
         [stage, h_n]                                                 [stage, h_n]
           ├─▶ linear ─▶ mean ───────────────────┐                      ↑
@@ -102,74 +92,28 @@ class VariationalAutoEncoder(nn.Module):
         return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
 
 
-class DVAEPreTrainedModel(DAEPreTrainedModel):
-    config_class = DVAEConfig
-    base_model_prefix = "dvae"
-
-
-class DVAEModel(DVAEPreTrainedModel):
+class DVAEModel(DAEModel):
     r"""
-    Denoises log-magnitude frames with a [`VariationalAutoEncoder`], and waveforms as [`DAEModel`] does.
+    Denoises log-magnitude frames with a [`VariationalAutoEncoder`], and waveforms, as [`DAEModel`] does.
 
     The loss is the negative ELBO up to scale. The KL term has a weight (β, Higgins et al. 2017) and a floor per
-    dimension (free bits, Kingma et al. 2016).
-
-        >>> model(**feature_extractor(waveform, sampling_rate=8000, return_tensors="pt")).reconstruction
-        >>> model.separate(waveform, 8000)  # (C, T) of any length, the same length out
+    dimension (free bits, Kingma et al. 2016). `forward` returns a [`DVAEOutput`].
     """
 
-    def __init__(self, config: DVAEConfig):
-        super().__init__(config)
-        sizes = (config.input_dim or 0, config.latent_dim, config.hidden_sizes)
-        self.network = VariationalAutoEncoder(*sizes, config.dropout)
-        self.post_init()
+    config_class = DVAEConfig
+    base_model_prefix = "dvae"
+    network_class = VariationalAutoEncoder
+    output_class = DVAEOutput
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_features: Tensor,
-        labels: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> DVAEOutput:
-        r"""
-        Args:
-            input_features (`torch.Tensor` of shape `(…, input_dim)`):
-                Log-magnitude frames of the mixture, as [`SpectrogramFeatureExtractor`] makes them.
-            labels (`torch.Tensor` of shape `(…, input_dim)`, *optional*):
-                Log-magnitude frames of the foreground alone.
-            attention_mask (`torch.Tensor` of shape `(…)`, *optional*):
-                0 for padding, which does not count in loss and divergence, 1 for the other frames.
-            output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
-                Whether to return the outputs of the stages as well.
-
-        Raises:
-            ValueError: a shape does not fit the config or the other shapes.
-        """
-        self._check_shapes(input_features, labels, attention_mask)
-        encoded = outputs_of(self.network.encoder, input_features)
-        mean, log_variance = self.network.mean(encoded[-1]), self.network.log_variance(encoded[-1])
+    def _bottleneck(self, hidden_states, attention_mask):
+        mean, log_variance = self.network.mean(hidden_states), self.network.log_variance(hidden_states)
+        frames = unpadded(mean, attention_mask), unpadded(log_variance, attention_mask)
+        kl = kl_divergence(*frames, self.config.free_bits)
         latent = self.network.sample(mean, log_variance)
-        decoded = outputs_of(self.network.decoder, latent)
-        reconstruction = decoded[-1]
-        kl = kl_divergence(
-            unpadded(mean, attention_mask), unpadded(log_variance, attention_mask), self.config.free_bits
-        )
-        loss = None
-        if labels is not None:
-            error = F.mse_loss(unpadded(reconstruction, attention_mask), unpadded(labels, attention_mask))
-            loss = error + self.config.kl_weight * kl
-        return DVAEOutput(
-            loss=loss,
-            reconstruction=reconstruction,
-            latent=latent,
-            mean=mean,
-            log_variance=log_variance,
-            kl=kl,
-            hidden_states=(*encoded, *decoded) if self._wants_hidden_states(output_hidden_states) else None,
-        )
+        fields = {"latent": latent, "mean": mean, "log_variance": log_variance, "kl": kl}
+        return fields, self.config.kl_weight * kl
 
 
 DVAEModel.register_for_auto_class("AutoModel")
 
-__all__ = ["DVAEModel", "DVAEOutput", "DVAEPreTrainedModel", "VariationalAutoEncoder"]
+__all__ = ["DVAEModel", "DVAEOutput", "VariationalAutoEncoder"]
