@@ -42,11 +42,6 @@ class ModelType:
     def feature_extractor_class(self):
         return load_object(self.feature_extractor)
 
-    def feature_extractor_for(self, config):
-        """The feature extractor that fits a config."""
-        options = {argument: getattr(config, name) for argument, name in self.extractor_fields.items()}
-        return self.feature_extractor_class(**options)
-
 
 _MODELS = f"{__package__}.models"
 _SPECTROGRAM = {name: name for name in ("sampling_rate", "n_fft", "hop_length", "log_offset")}
@@ -86,22 +81,17 @@ MODEL_TYPES: dict[str, ModelType] = {
 
 
 def model_type_of(name: str) -> ModelType:
-    """
-    Raises:
-        ValueError: there is no such type; lists those there are.
-    """
+    """The entry of a type. Raises a ValueError that lists all types if there is none."""
     if name not in MODEL_TYPES:
         raise ValueError(f"model_type={name!r}: choose among {', '.join(MODEL_TYPES)}")
     return MODEL_TYPES[name]
 
 
 def feature_extractor_for(config):
-    """The feature extractor that fits a model's config.
-
-    Raises:
-        ValueError: the config's type is not in the table.
-    """
-    return model_type_of(config.model_type).feature_extractor_for(config)
+    """The feature extractor that fits a model's config. Raises a ValueError if its type is not in the table."""
+    entry = model_type_of(config.model_type)
+    options = {argument: getattr(config, field) for argument, field in entry.extractor_fields.items()}
+    return entry.feature_extractor_class(**options)
 
 
 def register_with_transformers() -> None:

@@ -1,17 +1,35 @@
 """Configuration of the denoising autoencoder on log-magnitude spectra."""
 
 from itertools import pairwise
+from numbers import Real
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .configuration_separation import MAX_PARAMETERS, SeparationConfigMixin
 
-MAX_PARAMETERS = 2_000_000_000  # seven hundred times libdse's
+
 MAX_OVERLAP = 64  # frames that a sample lies in
 
 
+def check_frames(n_fft: int, hop_length: int, log_offset: float) -> None:
+    """Raises a ValueError if log-magnitude frames cannot have these parameters, see [`DAEConfig`]."""
+    if not 2 <= n_fft <= 65_536:
+        raise ValueError(f"n_fft={n_fft}: must be between 2 and 65536")
+    if not 1 <= hop_length <= n_fft // 2 or n_fft % hop_length:
+        raise ValueError(
+            f"hop_length={hop_length}: must divide n_fft={n_fft} and be at most half of it, "
+            "so that overlapping frames give the signal back"
+        )
+    if n_fft // hop_length > MAX_OVERLAP:
+        raise ValueError(f"hop_length={hop_length}: must be at least n_fft / {MAX_OVERLAP}")
+    # A lower offset vanishes in float32, and silence has no logarithm then.
+    if not (isinstance(log_offset, Real) and 1e-30 <= log_offset <= 1):
+        raise ValueError(f"log_offset={log_offset!r}: must be a number from 1e-30 to 1")
+
+
 @strict
-class DAEConfig(PreTrainedConfig):
+class DAEConfig(SeparationConfigMixin, PreTrainedConfig):
     r"""
     Configuration of a [`DAEModel`]. The defaults are libdse's recipe: speech at 8 kHz, frames of 32 ms.
     libdse's argument names work: `DAEConfig(input_dim=129, latent_dim=180, hidden_layer_struct=[2048, 500])`.
@@ -57,28 +75,19 @@ class DAEConfig(PreTrainedConfig):
     zero_extended = True
 
     def __post_init__(self, **kwargs):
-        for alias in self.attribute_map.keys() & kwargs.keys():
-            setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
+        super().__post_init__(**kwargs)
         self.hidden_sizes = list(self.hidden_sizes)
         self.input_dim = self.input_dim or self.num_bins
-        labels = kwargs.get("num_labels")
-        if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
-            raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
-        super().__post_init__(**kwargs)
 
     def validate_architecture(self):
         """Called by `@strict` whenever a config is made. Bounds keep hostile ones from filling memory."""
         if len(self.hidden_sizes) > 64:
             raise ValueError(f"hidden_sizes of {len(self.hidden_sizes)} layers: must be at most 64")
-        for field, value, low, high in (
-            *((f"hidden_sizes[{k}]", size, 1, 65_536) for k, size in enumerate(self.hidden_sizes)),
-            ("latent_dim", self.latent_dim, 1, 65_536),
-            ("sampling_rate", self.sampling_rate, 1, 768_000),
-            ("n_fft", self.n_fft, 2, 65_536),
-            ("input_dim", self.input_dim, 1, 65_536),
-        ):
-            if not low <= value <= high:
-                raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        check_frames(self.n_fft, self.hop_length, self.log_offset)
+        for k, size in enumerate(self.hidden_sizes):
+            if not 1 <= size <= 65_536:
+                raise ValueError(f"hidden_sizes[{k}]={size}: must be between 1 and 65536")
+        self.check_ranges(latent_dim=(1, 65_536), sampling_rate=(1, 768_000), input_dim=(1, 65_536))
         widths = [self.input_dim, *self.hidden_sizes, self.latent_dim]
         parameters = 2 * sum(first * second for first, second in pairwise(widths))
         if parameters > MAX_PARAMETERS:
@@ -88,15 +97,6 @@ class DAEConfig(PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout}: must be at least 0 and less than 1")
-        if not 1e-30 <= self.log_offset <= 1:  # less vanishes in float32, and silence has no logarithm then
-            raise ValueError(f"log_offset={self.log_offset}: must be at least 1e-30 and at most 1")
-        if not 1 <= self.hop_length <= self.n_fft // 2 or self.n_fft % self.hop_length:
-            raise ValueError(
-                f"hop_length={self.hop_length}: must divide n_fft={self.n_fft} and be at most half of it, "
-                "so that overlapping frames give the signal back"
-            )
-        if self.n_fft // self.hop_length > MAX_OVERLAP:
-            raise ValueError(f"hop_length={self.hop_length}: must be at least n_fft / {MAX_OVERLAP}")
 
     def to_dict(self) -> dict:
         """Leaves out an `input_dim` that follows from `n_fft`. So it still does when `n_fft` is changed, and earlier

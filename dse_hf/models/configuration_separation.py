@@ -1,6 +1,9 @@
 """What separation asks of the config of a model."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
+
+
+MAX_PARAMETERS = 2_000_000_000  # two hundred times the paper's Wave-U-Net, seven hundred times libdse's autoencoder
 
 
 class SeparationConfig(Protocol):
@@ -27,6 +30,26 @@ class SeparationConfig(Protocol):
 
     def input_length_for(self, output_length: int) -> int:
         """Samples of the shortest window on the grid that gives at least `output_length` samples."""
+
+
+class SeparationConfigMixin:
+    """Aliases and checks of fields for the configs of all our models. They inherit from `PreTrainedConfig` too."""
+
+    attribute_map: ClassVar[dict[str, str]]
+
+    def __post_init__(self, **kwargs):
+        for alias in self.attribute_map.keys() & kwargs.keys():
+            setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
+        labels = kwargs.get("num_labels")
+        if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
+            raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
+        super().__post_init__(**kwargs)  # pyrefly: ignore[missing-attribute]  (that of PreTrainedConfig)
+
+    def check_ranges(self, **ranges: tuple[int, int]) -> None:
+        """Raises a ValueError if one of these fields is less or more than its range allows."""
+        for field, (low, high) in ranges.items():
+            if not low <= getattr(self, field) <= high:
+                raise ValueError(f"{field}={getattr(self, field)}: must be between {low} and {high}")
 
 
 def check_separation_config(config: SeparationConfig) -> None:

@@ -5,44 +5,33 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .configuration_separation import MAX_PARAMETERS, SeparationConfigMixin
 
-# What differs from M1, "the baseline", in each variant of the paper's section 4.2 and Table 2.
-_PAPER_M1: dict[str, Any] = {
-    "num_layers": 12,
-    "downsampling_kernel_size": 15,
-    "upsampling_kernel_size": 5,
-    "channel_growth": 24,
-    "channels": 1,
-    "sources": ["vocals", "accompaniment"],
-    "output": "direct",
-    "padding": "same",
-    "upsampling": "linear",
-    "output_activation": "tanh",
-    "sampling_rate": 22050,
-}
-_PAPER_M2 = {**_PAPER_M1, "output": "difference"}
-_PAPER_M3 = {**_PAPER_M2, "padding": "valid"}
-_PAPER_M4 = {**_PAPER_M3, "channels": 2}
-_PAPER_M5 = {**_PAPER_M4, "upsampling": "learned"}
+
+# The variants of the paper's section 4.2 and Table 2, by the fields that differ from the defaults of `WaveUNetConfig`.
+_M1 = {"sources": ["vocals", "accompaniment"], "output": "direct", "padding": "same", "sampling_rate": 22050}
+_M2 = {**_M1, "output": "difference"}
+_M3 = {**_M2, "padding": "valid"}
+_M4 = {**_M3, "channels": 2}
+_M5 = {**_M4, "upsampling": "learned"}
 PAPER_VARIANTS: dict[str, dict[str, Any]] = {
-    "M1": _PAPER_M1,
-    "M2": _PAPER_M2,
-    "M3": _PAPER_M3,
-    "M4": _PAPER_M4,
-    "M5": _PAPER_M5,
-    "M5-HighSR": {**_PAPER_M5, "sampling_rate": 44100},
-    "M6": {**_PAPER_M4, "sources": ["bass", "drums", "other", "vocals"]},
-    "M7": {**_PAPER_M3, "channel_growth": 34, "sampling_rate": 8192},
+    "M1": _M1,
+    "M2": _M2,
+    "M3": _M3,
+    "M4": _M4,
+    "M5": _M5,
+    "M5-HighSR": {**_M5, "sampling_rate": 44100},
+    "M6": {**_M4, "sources": ["bass", "drums", "other", "vocals"]},
+    "M7": {**_M3, "channel_growth": 34, "sampling_rate": 8192},
 }
 
 
-MAX_PARAMETERS = 2_000_000_000  # two hundred times the paper's
 MAX_WINDOW_VALUES = 2**27  # of a layer for the smallest window: forty times the paper's, 0.5 GB
 MAX_NAME_LENGTH = 64
 
 
 @strict
-class WaveUNetConfig(PreTrainedConfig):
+class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
     r"""
     Configuration of a [`WaveUNetModel`]. The names of libdse and of the paper (`n_layers`, `f_d`, `f_u`, `F_c`)
     work as well, as arguments and as attributes.
@@ -107,27 +96,19 @@ class WaveUNetConfig(PreTrainedConfig):
     sampling_rate: int = 16000
 
     def __post_init__(self, **kwargs):
-        for alias in self.attribute_map.keys() & kwargs.keys():
-            setattr(self, self.attribute_map[alias], kwargs.pop(alias))  # by its own name the type is checked
-        self.sources = list(self.sources)
-        labels = kwargs.get("num_labels")
-        if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
-            raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
         super().__post_init__(**kwargs)
+        self.sources = list(self.sources)
 
     def validate_architecture(self):
         """Called by `@strict` for every new config. The upper bounds keep a hostile config from filling the memory."""
-        for field, low, high in (
-            ("num_layers", 1, 20),
-            ("downsampling_kernel_size", 1, 255),
-            ("upsampling_kernel_size", 1, 255),
-            ("channel_growth", 1, 1024),
-            ("channels", 1, 64),
-            ("sampling_rate", 1, 768_000),
-        ):
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise ValueError(f"{field}={value}: must be between {low} and {high}")
+        self.check_ranges(
+            num_layers=(1, 20),
+            downsampling_kernel_size=(1, 255),
+            upsampling_kernel_size=(1, 255),
+            channel_growth=(1, 1024),
+            channels=(1, 64),
+            sampling_rate=(1, 768_000),
+        )
         layers = range(1, self.num_layers + 1)
         parameters = self.channel_growth**2 * (
             self.downsampling_kernel_size * sum(k * (k + 1) for k in layers)

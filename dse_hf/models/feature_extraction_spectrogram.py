@@ -1,17 +1,17 @@
 """Waveforms → the log-magnitude frames that the autoencoders take."""
 
 import math
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.utils import PaddingStrategy, TensorType, logging
+from transformers.utils import PaddingStrategy, TensorType
 
-
-logger = logging.get_logger(__name__)
+from .configuration_dae import check_frames
+from .feature_extraction_waveform import check_sampling_rate, list_waveforms
 
 
 def short_time_spectrum(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
@@ -36,11 +36,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
     ⌈T / hop_length⌉ + n_fft / hop_length - 1 frames.
 
     Args:
-        sampling_rate (`int`, *optional*, defaults to 8000): sampling rate of the audio, in Hz.
-        n_fft (`int`, *optional*, defaults to 256): samples of a frame, and of its Hann window.
-        hop_length (`int`, *optional*, defaults to 128): samples from one frame to the next: divides `n_fft`,
-            at most half of it.
-        log_offset (`float`, *optional*, defaults to 1e-8): the ε of log(|X| + ε).
+        sampling_rate, n_fft, hop_length, log_offset (*optional*): see [`DAEConfig`], with the same defaults.
         padding_value (`float`, *optional*): value of padding frames; by default silence, log(ε).
         feature_size (`int`, *optional*): bins of a frame, `n_fft // 2 + 1`.
         return_attention_mask (`bool`, *optional*, defaults to `True`): whether to return `attention_mask`.
@@ -65,12 +61,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         for field, value in (("sampling_rate", sampling_rate), ("n_fft", n_fft), ("hop_length", hop_length)):
             if not isinstance(value, Integral):
                 raise ValueError(f"{field}={value!r}: must be a whole number")
-        if not 1 <= hop_length <= n_fft // 2 or n_fft % hop_length:
-            raise ValueError(f"hop_length={hop_length}: must divide n_fft={n_fft} and be at most half of it")
-        if n_fft > 65_536 or n_fft // hop_length > 64:
-            raise ValueError(f"n_fft={n_fft}, hop_length={hop_length}: n_fft is at most 65536 and 64 times hop_length")
-        if not (isinstance(log_offset, Real) and 1e-30 <= log_offset <= 1):  # less could vanish in float32
-            raise ValueError(f"log_offset={log_offset!r}: must be a number from 1e-30 to 1")
+        check_frames(n_fft, hop_length, log_offset)
         bins = n_fft // 2 + 1
         if feature_size not in (None, bins):
             raise ValueError(f"feature_size={feature_size}: frames of n_fft={n_fft} samples have {bins} bins")
@@ -110,17 +101,8 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
             ValueError: another sampling rate than the extractor's; audio that is empty, of another shape, or
                 not floating-point.
         """
-        if sampling_rate is None:
-            logger.warning_once(
-                f"Give `sampling_rate` to {type(self).__name__}: without it a wrong rate goes unnoticed."
-            )
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"sampling_rate={sampling_rate}: this feature extractor takes audio at {self.sampling_rate} "
-                "Hz; resample it first"
-            )
-        is_batch = isinstance(raw_audio, (list, tuple)) and len(raw_audio) and np.ndim(raw_audio[0]) > 0
-        waveforms = raw_audio if is_batch else [raw_audio]
+        check_sampling_rate(self, sampling_rate)
+        waveforms = list_waveforms(raw_audio)
         frames = [self._frames(channel) for waveform in waveforms for channel in self._channels(waveform)]
         return self.pad(
             BatchFeature({"input_features": frames}),

@@ -1,5 +1,7 @@
 """Waveforms of any kind → the padded batches that a Wave-U-Net takes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from transformers import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
@@ -7,6 +9,25 @@ from transformers.utils import PaddingStrategy, TensorType, logging
 
 
 logger = logging.get_logger(__name__)
+
+
+def check_sampling_rate(extractor: SequenceFeatureExtractor, sampling_rate: int | None) -> None:
+    """Raises a ValueError if audio has another sampling rate than a feature extractor. Warns if it has none."""
+    if sampling_rate is None:
+        logger.warning_once(
+            f"Give `sampling_rate` to {type(extractor).__name__}: without it audio at the wrong rate goes unnoticed."
+        )
+    elif sampling_rate != extractor.sampling_rate:
+        raise ValueError(
+            f"sampling_rate={sampling_rate}: this feature extractor takes audio at {extractor.sampling_rate} Hz; "
+            "resample it first"
+        )
+
+
+def list_waveforms(raw_audio) -> Sequence:
+    """Returns a list of waveforms as it is, and a single waveform as a list of one."""
+    is_batch = isinstance(raw_audio, (list, tuple)) and len(raw_audio) and np.ndim(raw_audio[0]) > 0
+    return raw_audio if is_batch else [raw_audio]
 
 
 class WaveformFeatureExtractor(SequenceFeatureExtractor):
@@ -43,20 +64,11 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: another sampling rate, or another number of channels, than the extractor's.
         """
-        if sampling_rate is None:
-            logger.warning_once(
-                f"Give `sampling_rate` to {type(self).__name__}: without it audio at the wrong rate goes unnoticed."
-            )
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"sampling_rate={sampling_rate}: this feature extractor takes audio at {self.sampling_rate} Hz; "
-                "resample it first"
-            )
+        check_sampling_rate(self, sampling_rate)
         if padding and truncation:
             raise ValueError("padding and truncation are both set: choose one")
         padding = True if padding is None and not truncation else padding
-        is_batch = isinstance(raw_audio, (list, tuple)) and len(raw_audio) and np.ndim(raw_audio[0]) > 0
-        waveforms = [self._to_time_first(x) for x in (raw_audio if is_batch else [raw_audio])]
+        waveforms = [self._to_time_first(waveform) for waveform in list_waveforms(raw_audio)]
         padded = self.pad(
             BatchFeature({"input_values": waveforms}),
             max_length=max_length,

@@ -8,6 +8,7 @@ and frequency domain approaches to deep learning based speech enhancement".
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -207,6 +208,7 @@ class DAEModel(DAEPreTrainedModel):
 
     network_class: type[nn.Module] = VanillaAutoEncoder
     output_class: type[ModelOutput] = DAEOutput
+    network: Any  # of the class above
 
     def __init__(self, config: DAEConfig):
         super().__init__(config)

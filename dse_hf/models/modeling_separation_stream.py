@@ -109,7 +109,7 @@ class SeparationStream:
     def _separate_next(self, length: int) -> Tensor:
         """Returns the sources (B, K, C, length) of the samples after the finished ones."""
         config = self.model.config
-        start = max(self.finished - self.context, -self.trim)
+        start = self._needed_from()
         if self.trim:
             window_length = config.input_length_for(length)
         else:  # a context of real signal follows the kept samples, or the end of the signal
