@@ -271,11 +271,9 @@ def differing_tensors(found: dict[str, tuple[int, ...]], model) -> list[str]:
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in the safetensors files of a folder.
+    """Names and shapes of the tensors in the safetensors files of a folder. Pickles are not opened.
 
-    Raises:
-        ValueError: there are no such files. Pickles are not opened.
-        safetensors.SafetensorError: a file is damaged.
+    Raises a ValueError if there are no such files, and a SafetensorError if one is damaged.
     """
     from safetensors import safe_open
 

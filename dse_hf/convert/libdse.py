@@ -19,9 +19,6 @@ from ..models.configuration_waveunet import WaveUNetConfig
 from ..registry import feature_extractor_for, model_type_of
 
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")
-
-
 def convert_checkpoint(
     path: str | Path, output_dir: str | Path, *, sampling_rate: int | None = None, overwrite: bool = False
 ) -> Path:
@@ -75,7 +72,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path}: {'is not a file' if path.exists() else 'does not exist'}; give libdse's .pth file")
     content = _load_tensors(path)
-    for key in WRAPPERS:
+    for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
@@ -143,8 +140,6 @@ def _read_waveunet_config(state_dict: dict[str, Tensor], sampling_rate: int) -> 
         upsampling_kernel_size=_size(state_dict, "decoder.0.weight", 2),
         channel_growth=channel_growth,
         channels=channels,
-        sources=["foreground", "background"],
-        output="difference",
         padding="same",
         sampling_rate=sampling_rate,
     )

@@ -79,7 +79,7 @@ def export_onnx(model, path, *, dtype: str = "float32", audio=None, overwrite: b
     config = model.config
     samples = read_audio(_EXAMPLE if audio is None else audio, config.sampling_rate, _CHECKED_SECONDS)
     mixture = np.ascontiguousarray(np.resize(samples.T, (config.channels, len(samples))))[None]
-    model = _in_float32(model)
+    model = copy.deepcopy(model).to("cpu").float()  # it may be on a GPU, or have another dtype
     content = load_object(graph)(model, dtype).SerializeToString()
     max_error, snr = _compare(model, content, mixture)
     if not math.isfinite(max_error) or (dtype == "float32" and max_error > TOLERANCE):
@@ -94,15 +94,6 @@ def export_onnx(model, path, *, dtype: str = "float32", audio=None, overwrite: b
     except OSError as error:
         raise ValueError(f"{path}: {describe_os_error(error)}") from error
     return ExportResult(str(path), len(content), max_error, snr)
-
-
-def _in_float32(model):
-    """Returns the model if it is on the CPU in float32, otherwise a copy that is."""
-    import torch
-
-    if model.dtype == torch.float32 and model.device.type == "cpu":
-        return model
-    return copy.deepcopy(model).to("cpu", torch.float32)
 
 
 def _compare(model, content: bytes, mixture: np.ndarray) -> tuple[float, float]:

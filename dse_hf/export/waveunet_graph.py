@@ -17,8 +17,7 @@ _END = np.iinfo(np.int64).max
 def onnx_model(model, dtype: str) -> onnx.ModelProto:
     """A `WaveUNetModel` in float32 as ONNX: `mixture` (B, C, T) → `sources` (B, K, C, T), as `separate` does it.
 
-    Raises:
-        ValueError: the weights do not fit the dtype, or the file.
+    Raises a ValueError if the weights do not fit the dtype, or the file.
     """
     config = model.config
     size = _BYTES[dtype] * sum(parameter.numel() for parameter in model.parameters())

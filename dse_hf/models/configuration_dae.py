@@ -154,8 +154,7 @@ class DAEConfig(SeparationConfigMixin, PreTrainedConfig):
     def output_length_for(self, input_length: int) -> int:
         """Returns the length of the output for a window of `input_length` samples.
 
-        Raises:
-            ValueError: the window holds only context.
+        Raises a ValueError if the window holds only context.
         """
         length = input_length - 2 * self.context
         if length < 1:
@@ -166,11 +165,7 @@ class DAEConfig(SeparationConfigMixin, PreTrainedConfig):
         return length
 
     def input_length_for(self, output_length: int) -> int:
-        """Returns the length of the window whose output has `output_length` samples.
-
-        Raises:
-            ValueError: `output_length` is less than 1.
-        """
+        """Returns the length of the window whose output has `output_length` ≥ 1 samples."""
         if output_length < 1:
             raise ValueError(f"output_length={output_length}: must be at least 1")
         return output_length + 2 * self.context

@@ -53,10 +53,7 @@ class SeparationConfigMixin:
 
 
 def check_separation_config(config: SeparationConfig) -> None:
-    """
-    Raises:
-        ValueError: the config lacks something that [`SeparationConfig`] names.
-    """
+    """Raises a ValueError if the config lacks something that [`SeparationConfig`] names."""
     missing = [name for name in (*SeparationConfig.__annotations__, "input_length_for") if not hasattr(config, name)]
     if missing:
         raise ValueError(

@@ -125,7 +125,7 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
                 raise ValueError(
                     f"{field}={value}: must be odd, an even kernel would shift the output against the input"
                 )
-        names = list(self.sources)
+        names = self.sources
         if not 2 <= len(names) <= 64:
             shown = names if len(names) < 2 else f"{len(names)} names"
             raise ValueError(f"sources={shown}: must name 2 to 64 sources, the last one being the rest")
@@ -191,8 +191,7 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
     def output_length_for(self, input_length: int) -> int:
         """Length T' of the output for an input of `input_length` samples.
 
-        Raises:
-            ValueError: the input is shorter than the convolutions need.
+        Raises a ValueError if the input is shorter than the convolutions need.
         """
         shrink_down, shrink_up = self.downsampling_kernel_size - 1, self.upsampling_kernel_size - 1
         if self.padding == "same":

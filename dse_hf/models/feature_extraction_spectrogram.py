@@ -94,8 +94,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
             padding, truncation, max_length, pad_to_multiple_of: as in every feature extractor, in frames; by
                 default, pads to the longest.
             return_attention_mask: overrides the extractor's default.
-            return_tensors: `"pt"` or `"np"`.
-            sampling_rate: of `raw_audio`, in Hz: give it, so that a wrong one is noticed.
+            return_tensors, sampling_rate: see [`WaveformFeatureExtractor`].
 
         Raises:
             ValueError: another sampling rate than the extractor's; audio that is empty, of another shape, or

@@ -1,8 +1,7 @@
 """The denoising autoencoder on log-magnitude spectra: the network, and its model for the Hub.
 
-Introduced by Lu, Tsao, Matsuda & Hori 2013, "Speech enhancement based on deep denoising autoencoder"; the
-layers are architecture (d) of Nossier, Wall, Moniri, Glackin & Cannings 2020, "A comparative study of time
-and frequency domain approaches to deep learning based speech enhancement".
+Introduced by Lu, Tsao, Matsuda & Hori (2013). The layers are architecture (d) of Nossier et al. (2020), "A comparative
+study of time and frequency domain approaches to deep learning based speech enhancement".
 """
 
 from collections.abc import Sequence
@@ -254,9 +253,7 @@ class DAEModel(DAEPreTrainedModel):
             hidden_states=(*encoded, *decoded) if self._wants_hidden_states(output_hidden_states) else None,
         )
 
-    def _bottleneck(
-        self, hidden_states: Tensor, attention_mask: Tensor | None
-    ) -> tuple[dict[str, Tensor], Tensor | float]:
+    def _bottleneck(self, hidden_states: Tensor, attention_mask: Tensor | None) -> tuple[dict[str, Tensor], Any]:
         """Output of the encoder → the fields of the output that the bottleneck makes, and what it adds to the loss."""
         return {"latent": hidden_states}, 0.0
 

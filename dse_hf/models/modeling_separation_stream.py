@@ -126,10 +126,7 @@ class SeparationStream:
         return self._complete(predicted, window, kept + self.trim)
 
     def _complete(self, predicted: Tensor, window: Tensor, first: int) -> Tensor:
-        """Makes the sources (B, K, C, n) of predicted ones (B, P, C, n), which begin at `first` of a window (B, C, T).
-
-        They sum to the mixture, and are zero where it is silent.
-        """
+        """Makes all sources of the predicted ones, which begin at `first` of a window. Silence in it stays silent."""
         kept = slice(first, first + predicted.shape[-1])
         sources = self.model.complete_sources(predicted, window[..., kept], self.last_source)
         return sources.masked_fill(in_silence(window, self.silence_radius)[:, None, :, kept], 0.0)

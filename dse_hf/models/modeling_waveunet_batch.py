@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .modeling_separation import center_crop
+
 
 def predict_batch(network, mixture: Tensor, multiple: int = 1) -> Tensor:
-    """Returns what `network.predict(mixture)` returns, within rounding: (B, C, T) → (B, K', C, T').
+    """Returns what `network.predict(mixture)` returns, within rounding: (B, C, T) → (B, P, C, T').
 
-    Args:
-        network (`WaveUNet`): its parameters get the gradients.
-        mixture (`torch.Tensor` of shape `(B, C, T)`): the mixtures.
-        multiple (`int`, *optional*, defaults to 1): every number of channels is filled up to a multiple of this.
+    Every number of channels is filled up to a `multiple`.
     """
     channels, features = mixture.shape[1], network.decoder[-1].out_channels
     mixture_frames = frames = _fill(mixture.transpose(1, 2).contiguous(), multiple)
@@ -34,10 +33,10 @@ def predict_batch(network, mixture: Tensor, multiple: int = 1) -> Tensor:
     for block in network.decoder:
         upsampled, skip = _upsample(block, frames, multiple), skips.pop()
         stack = [(upsampled, block.in_channels - block.out_channels), (skip, block.out_channels)]
-        frames = _activate(network, _convolve(block, _cropped(network, stack), multiple))
+        frames = _activate(network, _convolve(block, stack, multiple))
     output, activation = network.output_layer
     stack = [(frames, features), (mixture_frames, channels)]
-    predicted = _convolve(output, _cropped(network, stack), multiple)[..., : output.out_channels]
+    predicted = _convolve(output, stack, multiple)[..., : output.out_channels]
     return activation(predicted.transpose(1, 2).contiguous()).unflatten(1, (-1, channels))
 
 
@@ -56,20 +55,12 @@ def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
-def _cropped(network, stack: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
-    """Crops the second frames of a stack to the length of the first ones."""
-    (frames, channels), (skip, skip_channels) = stack
-    skip = network.center_crop(skip.transpose(1, 2), frames.shape[1]).transpose(1, 2)
-    return [(frames, channels), (skip, skip_channels)]
-
-
 def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
-    """The convolution of stacked frames → (B, T', filled).
+    """Convolves a stack of frames (B, T, filled), each with the number of its channels before the filling.
 
-    Args:
-        stack: frames (B, T, filled), each with the number of its channels before the filling.
+    All are cropped to the length of the first ones. Returns (B, T', filled).
     """
-    parts = [frames for frames, _ in stack]
+    parts = [center_crop(frames.mT, stack[0][0].shape[1]).mT for frames, _ in stack]
     weight = conv.weight.unsqueeze(2)
     kernels = [weight] if len(stack) == 1 else [weight[:, : stack[0][1]], weight[:, stack[0][1] :]]
     if multiple > 1:  # one convolution of the whole stack

@@ -21,9 +21,7 @@ BLOCK_VALUES = 1 << 23  # the same for wide networks: samples times the values o
 class WaveUNetStream(SeparationStream):
     """A [`SeparationStream`] whose tiles are blocks for a `FastWaveUNet`. They need no context and may be short.
 
-    Args:
-        model: a `WaveUNetModel`. Later changes of its weights have no effect.
-        tile_length (`int`, *optional*): samples that go through the network together, rounded up to its grid.
+    Later changes of the model's weights have no effect.
     """
 
     def __init__(self, model, tile_length: int | None = None):
