@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -209,19 +208,14 @@ class _BlockQueue:
 
     def __init__(self):
         self.received = 0
-        self._blocks: deque[np.ndarray] = deque()
+        self._blocks: list[np.ndarray] = []
 
     def append(self, block: np.ndarray) -> None:
         self.received += len(block)
         self._blocks.append(block)
 
     def take(self, length: int) -> np.ndarray:
-        """The next `length` samples, at least one."""
-        taken = []
-        while length > 0:
-            block = self._blocks.popleft()
-            if len(block) > length:
-                self._blocks.appendleft(block[length:])
-            taken.append(block[:length])
-            length -= len(taken[-1])
-        return np.concatenate(taken)
+        """The next `length` samples."""
+        waiting = np.concatenate(self._blocks)
+        self._blocks = [waiting[length:].copy()]  # a copy, so that the samples before it can be freed
+        return waiting[:length]

@@ -7,26 +7,17 @@ MAX_PARAMETERS = 2_000_000_000  # two hundred times the paper's Wave-U-Net, seve
 
 
 class SeparationConfig(Protocol):
-    """What separation and training ask of the config of a model.
+    """What separation and training ask of the config of a model."""
 
-    Attributes:
-        sampling_rate (`int`): of the audio, in Hz.
-        channels (`int`): how many channels the network separates together.
-        sources (`list[str]`): names of the K sources, at least two.
-        alignment (`int`): samples of one step of the network's grid. Windows start at multiples of it.
-        context (`int`): samples that a window needs on each side of the samples that are kept of its output.
-        zero_extended (`bool`): whether the network cuts its context off itself. Then the signal counts as continued
-            with zeros on both sides; otherwise the network's own padding is there.
-        values_per_sample (`int`): values of the widest layer for each sample of the input: bounds the memory.
-    """
-
-    sampling_rate: int
-    channels: int
-    sources: list[str]
-    alignment: int
-    context: int
+    sampling_rate: int  # of the audio, in Hz
+    channels: int  # how many channels the network separates together
+    sources: list[str]  # names of the K sources, at least two
+    alignment: int  # samples of one step of the network's grid; windows start at multiples of it
+    context: int  # samples that a window needs on each side of the samples that are kept of its output
+    # Whether the network cuts its context off itself. Then the signal counts as continued with zeros on both sides;
+    # otherwise the network's own padding is there.
     zero_extended: bool
-    values_per_sample: int
+    values_per_sample: int  # values of the widest layer for each sample of the input: bounds the memory
 
     def input_length_for(self, output_length: int) -> int:
         """Samples of the shortest window on the grid that gives at least `output_length` samples."""

@@ -86,7 +86,6 @@ class VanillaAutoEncoder(nn.Module):
         LayerNorm                                                    linear
           ↓                                                            ↑
         [stage, h_1] dropout                                         [stage, h_1] dropout
-          ↓                                                            ↑
           ⋮                                                            ⋮
         [stage, h_n]                                                 [stage, h_n]
           ↓                                                            ↑
@@ -137,8 +136,6 @@ class DAEPreTrainedModel(SeparationMixin, PreTrainedModel):
     main_input_name = "input_features"
     supports_gradient_checkpointing = True
     has_own_loss = True
-    # The loss is a mean over the batch: Trainer has to divide it under gradient accumulation.
-    accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

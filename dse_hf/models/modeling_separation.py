@@ -37,6 +37,8 @@ class SeparationMixin:
     """
 
     has_own_loss = False
+    # Losses are means over the batch: Trainer has to divide them under gradient accumulation.
+    accepts_loss_kwargs = False
     # What the model has as a PreTrainedModel.
     config: Any
     device: Any

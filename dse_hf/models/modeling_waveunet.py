@@ -60,7 +60,6 @@ class WaveUNet(nn.Module):
         [DS 1] ── F_c channels ────────────── crop ─────────────▶ [US 1] ─▶ concat ─▶ 1×1 conv, tanh ─▶ K-1 sources
           ↓ every other step                                        ↑ 2T - 1             last = mixture - the others
         [DS 2] ── 2·F_c ───────────────────── crop ─────────────▶ [US 2]
-          ↓                                                         ↑
           ⋮                                                         ⋮
         [DS L] ── L·F_c ───────────────────── crop ─────────────▶ [US L]
           ↓                                                         ↑
@@ -154,8 +153,6 @@ class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
     main_input_name = "input_values"
     supports_gradient_checkpointing = True
     network: WaveUNet
-    # The loss is a mean over the batch: Trainer has to divide it under gradient accumulation.
-    accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -1,12 +1,9 @@
 """The forward pass of the Wave-U-Net, arranged for batches, with gradients: the samples of the plain blocks, faster.
 
 Signals are frames (B, T, channels) here. A convolution takes them as a channels-last image of height 1, the memory
-layout that the fast kernels of processors and GPUs want. `multiple` says which of the two it is:
-
-- `multiple=8` is for the tensor cores of GPUs, which want channels in eights. Channels and kernels are filled up with
-  zeros. The filling stays zero, and no gradient goes beyond it.
-- `multiple=1` is for processors and fills nothing up. The convolution of the stack [upsampled, skip] is computed as
-  the sum of two convolutions, so that the stack is never written to memory.
+layout that the fast kernels of processors and GPUs want. Tensor cores of GPUs want channels in eights (`multiple=8`):
+channels and kernels are filled up with zeros, which stay zero and get no gradient. On processors (`multiple=1`) the
+convolution of the stack [upsampled, skip] is the sum of two, so that the stack is never written to memory.
 """
 
 import torch

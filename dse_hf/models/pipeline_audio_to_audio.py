@@ -101,16 +101,12 @@ class AudioToAudioPipeline(Pipeline):
             samples = samples.astype(np.float32)
         if not np.isfinite(samples).all():
             raise ValueError("audio that holds NaN or infinity: repair or drop these samples")
-        return {"recording": Recording(samples, self._checked_rate(sampling_rate))}
-
-    def _checked_rate(self, sampling_rate: Any) -> int:
-        if isinstance(sampling_rate, Real):
-            rate = float(sampling_rate)
-            if MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE or rate == self.model.config.sampling_rate:
-                return int(rate)
-        raise ValueError(
-            f"sampling_rate={sampling_rate!r}: give a number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}"
-        )
+        rate = float(sampling_rate) if isinstance(sampling_rate, Real) else 0.0
+        if not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE and rate != self.model.config.sampling_rate:
+            raise ValueError(
+                f"sampling_rate={sampling_rate!r}: give a number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}"
+            )
+        return {"recording": Recording(samples, int(rate))}
 
     # pyrefly: ignore[bad-override]  (as above)
     def _forward(self, input_tensors: dict, tile_length: int | None = None, **unused) -> dict:
@@ -219,8 +215,8 @@ def _read_in_blocks(sound) -> np.ndarray:
     """All samples (T, C) of a file, in memory for those that are there: a damaged header may announce any number."""
     sound.seekable = lambda: False  # otherwise soundfile seeks after every block, which is not exact in all formats
     length = max(1, (1 << 22) // sound.channels)
-    blocks = [sound.read(length, dtype="float32", always_2d=True)]
-    while len(blocks[-1]):
+    blocks = []
+    while not blocks or len(blocks[-1]):
         blocks.append(sound.read(length, dtype="float32", always_2d=True))
     return np.concatenate(blocks)
 
