@@ -133,8 +133,7 @@ def _available_device(device: str):
         torch.zeros(1, device=device).item()
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:  # an AssertionError if PyTorch was built without CUDA
-        reason = _reason(error)
-        raise ValueError(f"device {device!r}: not available ({reason}); give auto or cpu") from error
+        raise ValueError(f"device {device!r}: not available ({_reason(error)}); give auto or cpu") from error
 
 
 # ── Finding the files ──

@@ -126,10 +126,8 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
     def _frames(self, waveform: Tensor) -> np.ndarray:
         """(T,) → log-magnitudes (frames, bins) of all frames that a sample lies in."""
-        steps = -(-waveform.shape[-1] // self.hop_length)
         reach = self.n_fft - self.hop_length
-        right = steps * self.hop_length - waveform.shape[-1] + reach
-        waveform = torch.nn.functional.pad(waveform, (reach, right))
+        waveform = torch.nn.functional.pad(waveform, (reach, reach + -waveform.shape[-1] % self.hop_length))
         spectrum = short_time_spectrum(waveform, self.n_fft, self.hop_length)
         return log_magnitude(spectrum, self.log_offset).numpy()
 

@@ -117,9 +117,7 @@ class SeparationStream:
             window_length = config.input_length_for(end - start)
         offset = start - self.buffer_start
         window = self.buffer[..., offset : offset + window_length]
-        missing = window_length - window.shape[-1]
-        if missing:
-            window = torch.nn.functional.pad(window, (0, missing))
+        window = torch.nn.functional.pad(window, (0, window_length - window.shape[-1]))
         kept = self.finished - start - self.trim
         self.finished += length
         predicted = self.model._predict_rows(window, kept, length)
