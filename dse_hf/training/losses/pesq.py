@@ -14,9 +14,6 @@ class PESQLoss(nn.Module):
     come from formulas (Traunmüller 1990; Terhardt 1979) instead of the tables of the standard.
 
     Speech that is silent, or shorter than ten frames of 32 ms, does not count.
-
-    Args:
-        sampling_rate (`int`): sampling rate of the signals in Hz, at least 8000.
     """
 
     BANDS, LOWEST_HZ, HIGHEST_HZ = 49, 80.0, 7800.0
