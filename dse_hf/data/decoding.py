@@ -14,6 +14,8 @@ from .augmentation import Waveform
 LONG_CLIP = 60.0
 # A lower peak is silence. It is -100 dBFS, a third of a step of 16-bit audio.
 SILENCE = 1e-5
+# Words in a message of `AudioReader` → the reason.
+REASON_OF_WORDS = {"sampling rate": "impossible sampling rate", "empty": "empty", "NaN": "not finite"}
 
 
 class BadClipError(AudioError):
@@ -79,7 +81,8 @@ class EncodedClip:
                 blocks = list(reader)
         except AudioError as error:
             message = str(error).removeprefix("audio data: ")
-            raise BadClipError(_reason(message), message) from error
+            reason = next((reason for words, reason in REASON_OF_WORDS.items() if words in message), "unreadable")
+            raise BadClipError(reason, message) from error
         self._samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
 
     def read(self, start: int = 0, stop: int | None = None) -> Waveform:
@@ -121,13 +124,6 @@ def _content_and_path(item) -> tuple[bytes | None, str | None]:
     if isinstance(item, (bytes, bytearray)):
         return bytes(item), None
     return (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None, None)
-
-
-def _reason(message: str) -> str:
-    for words, reason in (("sampling rate", "impossible sampling rate"), ("empty", "empty"), ("NaN", "not finite")):
-        if words in message:
-            return reason
-    return "unreadable"
 
 
 def clip_name(item, fallback: str) -> str:
