@@ -61,15 +61,6 @@ class DatasetArguments(OptionGroup):
         False, "Stop at a clip that is corrupt, empty or silent or has an impossible rate, instead of skipping it."
     )
 
-    def __post_init__(self):
-        super().__post_init__()
-        # A recipe may give one speaker without a list, or numbers.
-        names = [self.excluded_speakers] if isinstance(self.excluded_speakers, str) else self.excluded_speakers
-        self.excluded_speakers = [str(name) for name in names]
-        for name in ("excluded_speakers", "cleaned_column"):
-            if self.streaming and getattr(self, name):
-                raise ValueError(f"{name}={getattr(self, name)!r} does not work with streaming: give only one of them")
-
 
 @dataclass
 class MixingArguments(OptionGroup):
@@ -86,10 +77,6 @@ class MixingArguments(OptionGroup):
     noise_only_share: Share = option(0.04, "Mixtures: share of examples without speech, from 0 to 1.")
     augment: bool = option(True, "Augment examples. If false, speed_and_equalizer and the next four sections are off.")
     speed_and_equalizer: bool = option(True, "Mixtures: change speed and spectrum of speech and noise at random.")
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.check_sum("clean_share", "noise_only_share")
 
 
 @dataclass
@@ -127,17 +114,6 @@ class NoiseAugmentationArguments(OptionGroup):
     babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
     crowd_share: Share = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
     second_noise_share: Share = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
-        kinds = ", ".join(SYNTHETIC_NOISES)
-        for name in self.synthetic_noises:
-            if name not in SYNTHETIC_NOISES:
-                raise ValueError(f"synthetic_noises={name!r}: choose among {kinds}")
-        if self.synthetic_noise_share > 0 and not self.synthetic_noises:
-            share = self.synthetic_noise_share
-            raise ValueError(f"synthetic_noise_share={share} with no synthetic_noises: name at least one of {kinds}")
 
 
 @dataclass
@@ -189,6 +165,21 @@ class DataArguments(
 
     def __post_init__(self):
         super().__post_init__()
+        self.check_sum("clean_share", "noise_only_share")
+        self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
+        kinds = ", ".join(SYNTHETIC_NOISES)
+        for name in self.synthetic_noises:
+            if name not in SYNTHETIC_NOISES:
+                raise ValueError(f"synthetic_noises={name!r}: choose among {kinds}")
+        if self.synthetic_noise_share > 0 and not self.synthetic_noises:
+            share = self.synthetic_noise_share
+            raise ValueError(f"synthetic_noise_share={share} with no synthetic_noises: name at least one of {kinds}")
+        # A recipe may give one speaker without a list, or numbers.
+        names = [self.excluded_speakers] if isinstance(self.excluded_speakers, str) else self.excluded_speakers
+        self.excluded_speakers = [str(name) for name in names]
+        for name in ("excluded_speakers", "cleaned_column"):
+            if self.streaming and getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r} does not work with streaming: give only one of them")
         if self.streaming and self.speaker_balancing > 0:
             raise ValueError(
                 f"speaker_balancing={self.speaker_balancing} does not work with streaming, which reads clips in the "

@@ -25,13 +25,7 @@ def needs_torchcodec(error: BaseException | None) -> bool:
 def read_audio_folder(spec: DatasetSpec, split: str, download: bool) -> list[dict]:
     """Reads a split of a dataset repository that consists of audio files; see `rows_of` for its rows.
 
-    Args:
-        spec (`DatasetSpec`): the dataset.
-        split (`str`): the split.
-        download (`bool`): download all files now. Otherwise each is fetched when it is read.
-
-    Raises:
-        ValueError: there is no such split, or it has no audio files.
+    With `download`, all files are downloaded now. Otherwise each is fetched when it is read.
     """
     from datasets import DownloadManager, load_dataset_builder
 

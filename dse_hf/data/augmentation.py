@@ -29,6 +29,12 @@ def gain_for_snr(foreground: Waveform, background: Waveform, snr_db: float) -> f
     return foreground_rms / background_rms * 10 ** (-snr_db / 20)
 
 
+def at_level_of(original: Waveform, changed: Waveform) -> Waveform:
+    """Scales a changed waveform to the RMS of the original; silence stays silence."""
+    level = rms(changed)
+    return (changed * (rms(original) / level if level > 0 else 1.0)).astype(np.float32)
+
+
 class RandomSpeed:
     """Changes speed and pitch by a factor that is drawn log-uniformly from `low` to `high`."""
 
@@ -74,10 +80,6 @@ class RandomFormants:
     The spectral envelope of every 32 ms (the low quefrencies of the cepstrum, as in Oppenheim and Schafer) is
     stretched along the frequency axis. Pitch, phases and level stay the same. `RandomSpeed` moves pitch and formants
     together, so both augmentations together vary them independently.
-
-    Args:
-        sampling_rate (`int`): sampling rate in Hz.
-        most (`float`): the largest factor, above 1.
     """
 
     def __init__(self, sampling_rate: int, most: float = 1.2):
@@ -99,8 +101,7 @@ class RandomFormants:
         between = (stretched - below).astype(np.float32)
         moved = (1 - between) * envelope[:, below] + between * envelope[:, below + 1]
         voice = self._waveform(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), waveform.shape[-1])
-        level = rms(voice)
-        return (voice * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
+        return at_level_of(waveform, voice)
 
     def _spectrum(self, waveform: Waveform) -> np.ndarray:
         """(…, T) → (…, frames, F). Three frames reach over each end, so that four frames cover each sample."""
@@ -141,12 +142,8 @@ class Reverberation:
     The response is statistical (Polack's model). It lacks the exact early reflections that image sources give, but
     those are different in every room, and it takes a hundredth of the time. The direct sound keeps its place, and the
     level stays the same. Each channel gets its own response with the same decay. Several sounds (…, C, T) get the
-    same responses.
-
-    Args:
-        sampling_rate (`int`): sampling rate in Hz.
-        low, high (`float`): range of the reverberation time (the response falls by 60 dB), in seconds.
-        distance_db (`tuple`): range of the energy of the direct sound relative to the reverberation, in dB.
+    same responses. The reverberation time (until the response has fallen by 60 dB) is from `low` to `high` seconds.
+    `distance_db` is the range of the energy of the direct sound relative to the reverberation.
     """
 
     def __init__(self, sampling_rate: int, low: float = 0.1, high: float = 0.8, distance_db=(-3.0, 12.0)):
@@ -155,9 +152,7 @@ class Reverberation:
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         response = self.response(waveform.shape[-2:-1], rng)
         response = response.reshape((1,) * (waveform.ndim - response.ndim) + response.shape)
-        wet = oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]]
-        level = rms(wet)
-        return (wet * (rms(waveform) / level if level > 0 else 1.0)).astype(np.float32)
+        return at_level_of(waveform, oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]])
 
     def response(self, channels: tuple[int, ...], rng: np.random.Generator) -> Waveform:
         """Draws an impulse response (*channels, T). Its first sample is the direct sound."""

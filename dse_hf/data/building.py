@@ -123,11 +123,7 @@ def validation_specs(arguments: DataArguments) -> dict[str, tuple[DatasetSpec, .
 
 
 def resolve_shape(arguments: DataArguments) -> str:
-    """Returns `"mixtures"` or `"recordings"` (pairs or stems).
-
-    Raises:
-        ValueError: datasets are missing, or there are datasets for both shapes.
-    """
+    """Returns `"mixtures"` or `"recordings"` (pairs or stems). Raises ValueError if the datasets fit to neither."""
     given = {DATASETS[kind] for kind, specs in training_specs(arguments).items() if specs}
     shape: str = arguments.shape
     if shape == "auto":

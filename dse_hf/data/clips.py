@@ -21,18 +21,10 @@ def fill_stretch(
     speed: RandomSpeed | None = None,
     max_gap: int = 0,
 ) -> Waveform:
-    """Returns a random stretch of a clip. If the clip is too short, other clips follow it.
+    """Returns a random stretch (…, C, length) of a clip (…, C, T). If the clip is too short, other clips follow it.
 
-    Args:
-        clip (`np.ndarray`, (…, C, T)): the first clip.
-        following (`Callable`): draws the next clip and returns a function that decodes it.
-        length (`int`): length of the stretch, in samples.
-        rng (`np.random.Generator`): the source of randomness.
-        speed (`RandomSpeed`, *optional*): changes the speed of every clip.
-        max_gap (`int`): longest silence between two clips, in samples.
-
-    Returns:
-        `np.ndarray`, (…, C, length).
+    `following` draws the next clip and returns a function that decodes it. `speed` changes the speed of every clip.
+    `max_gap` is the longest silence between two clips, in samples.
     """
     filled, position = np.zeros((*clip.shape[:-1], length), np.float32), 0
     while True:

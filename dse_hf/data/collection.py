@@ -10,16 +10,7 @@ from .specs import DatasetSpec
 
 
 class RowCollection:
-    """The rows of one split of a dataset. A subclass reads a row in `__getitem__` and sets `bad_clips`.
-
-    Args:
-        spec (`str` or `DatasetSpec`): the dataset.
-        split (`str`): the split.
-        columns (`Collection[str]`, *optional*): see `load_split`.
-
-    Raises:
-        ValueError: there is no such dataset or split, or the split is empty.
-    """
+    """The rows of one split of a dataset. A subclass reads a row in `__getitem__` and sets `bad_clips`."""
 
     bad_clips: BadClips
 
@@ -46,11 +37,7 @@ class RowCollection:
         return {name: value for name, value in row.items() if isinstance(value, (str, int, float))}
 
     def read_or_none(self, index: int, read: Callable[[int], Waveform] | None = None) -> Waveform | None:
-        """Returns the clip at `index`, or None if it cannot be used. `bad_clips` then counts it.
-
-        Raises:
-            DataError: the clip cannot be used, and `strict` is on.
-        """
+        """Returns the clip at `index`, or None if it cannot be used. `bad_clips` then counts it."""
         try:
             return (read or self.__getitem__)(index)
         except BadClipError as error:
@@ -60,15 +47,9 @@ class RowCollection:
     def read_or_next(
         self, position: int, candidates: Sequence[int] | None = None, read: Callable[[int], Waveform] | None = None
     ) -> tuple[int, Waveform]:
-        """Returns the clip at `candidates[position]`. If it cannot be used, returns the next candidate that can.
+        """Returns index and samples of `candidates[position]`, or of the next candidate that can be used.
 
-        Args:
-            position (`int`): a position among the candidates.
-            candidates (`Sequence[int]`, *optional*, defaults to all clips): indices of clips.
-            read (`Callable`, *optional*): reads the clip of an index; by default, the whole clip.
-
-        Returns:
-            `tuple`: the index of the clip, and its samples.
+        Candidates are indices of clips; by default, all. `read` reads the clip of an index; by default, the whole one.
 
         Raises:
             DataError: no candidate can be used; or one cannot, and `strict` is on.

@@ -11,10 +11,7 @@ from .loading import audio_columns
 class Layout:
     """How the sources are made of the columns of parallel recordings.
 
-    Attributes:
-        mixture (`str` or `None`): column of the mixture.
-        sources (`tuple`): for each source, the columns that sum to it. A source without columns is the mixture less
-            the other sources.
+    `sources` has, for each source, the columns that sum to it. A source without columns is the rest of the mixture.
     """
 
     mixture: str | None
@@ -52,11 +49,7 @@ def column_names(dataset, name: str) -> list[str]:
 
 
 def find_audio_column(dataset, wanted: str | None, name: str) -> str:
-    """Finds the column of the clips: `wanted`, or `audio`, or the only column with audio.
-
-    Raises:
-        ValueError: there is no such column, or there are several. The message lists the columns.
-    """
+    """Finds the column of the clips: `wanted`, or `audio`, or the only column with audio; or raises ValueError."""
     columns = column_names(dataset, name)
     if wanted is not None:
         check_column("audio_column", wanted, columns, name)
@@ -70,11 +63,7 @@ def find_audio_column(dataset, wanted: str | None, name: str) -> str:
 
 
 def find_layout(dataset, arguments: DataArguments, sources: Sequence[str], name: str) -> Layout:
-    """Finds the layout of a dataset of pairs or stems.
-
-    Raises:
-        ValueError: a column is missing, or several columns may be meant. The message lists the columns.
-    """
+    """Finds the layout of a dataset of pairs or stems. Raises ValueError if a column is missing or ambiguous."""
     columns = column_names(dataset, name)
     shape = arguments.shape
     if shape == "auto":
@@ -121,11 +110,9 @@ def _stem_layout(dataset, columns: list[str], arguments: DataArguments, sources:
     if missing == [sources[-1]]:
         used = {mixture, *(column for part in parts for column in part)}
         parts[-1] = tuple(column for column in audio_columns(dataset) if column not in used)
-        if parts[-1] or mixture is not None:
+        if parts[-1]:
             return Layout(mixture, tuple(parts))
-    if len(missing) == 1 and mixture is not None:
-        return Layout(mixture, tuple(parts))
-    if missing:
+    if len(missing) > 1 or (missing and mixture is None):
         raise ValueError(
             f"dataset {name}: no column for {', '.join(missing)}; it has the columns {', '.join(columns)}: "
             f"give source_columns, as in '{missing[0]}=column', or noisy_column and clean_column"

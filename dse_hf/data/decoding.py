@@ -14,6 +14,8 @@ from .augmentation import Waveform
 LONG_CLIP = 60.0
 # A lower peak is silence. It is -100 dBFS, a third of a step of 16-bit audio.
 SILENCE = 1e-5
+# Words in a message of `AudioReader` → the reason.
+REASON_OF_WORDS = {"sampling rate": "impossible sampling rate", "empty": "empty", "NaN": "not finite"}
 
 
 class BadClipError(AudioError):
@@ -29,13 +31,8 @@ class BadClipError(AudioError):
 class EncodedClip:
     """Opens an audio item of `datasets` and does not decode it yet.
 
-    Args:
-        item (`dict`, `str`, `bytes` or `None`): a `dict` with `bytes` or `path` (a file, or a URL for `fsspec`), or
-            with `array` (T,) or (C, T) and `sampling_rate`; or a path or bytes alone.
-
-    Attributes:
-        frames (`int`): the number of samples of each channel.
-        rate (`int`): the sampling rate in Hz.
+    The item is a `dict` with `bytes` or `path` (a file, or a URL for `fsspec`), or with `array` (T,) or (C, T) and
+    `sampling_rate`; or it is a path or bytes alone. `frames` is the number of samples of each channel.
 
     Raises:
         BadClipError: the item holds no audio or no samples, or has an impossible sampling rate.
@@ -84,15 +81,12 @@ class EncodedClip:
                 blocks = list(reader)
         except AudioError as error:
             message = str(error).removeprefix("audio data: ")
-            raise BadClipError(_reason(message), message) from error
+            reason = next((reason for words, reason in REASON_OF_WORDS.items() if words in message), "unreadable")
+            raise BadClipError(reason, message) from error
         self._samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
 
     def read(self, start: int = 0, stop: int | None = None) -> Waveform:
-        """Decodes the frames from `start` to `stop`, (n, channels).
-
-        Raises:
-            BadClipError: the file is damaged or incomplete, or holds NaN or infinity.
-        """
+        """Decodes the frames from `start` to `stop`, (n, channels), or raises `BadClipError`."""
         stop = self.frames if stop is None else min(stop, self.frames)
         if self._file is None:
             samples = self._samples[start:stop]
@@ -110,15 +104,7 @@ class EncodedClip:
 
 
 class RecordingAndCleaned:
-    """Reads a recording and its cleaned version together, like one `EncodedClip` with twice as many channels.
-
-    Args:
-        recording, cleaned (`EncodedClip`): clips of the same sampling rate and length.
-        channels (`int`): the number of channels of each, see `to_channels`.
-
-    Raises:
-        BadClipError: the clips differ in sampling rate or length.
-    """
+    """Reads a recording and its cleaned version together, like one `EncodedClip` with twice as many channels."""
 
     def __init__(self, recording: EncodedClip, cleaned: EncodedClip, channels: int):
         if (recording.frames, recording.rate) != (cleaned.frames, cleaned.rate):
@@ -140,13 +126,6 @@ def _content_and_path(item) -> tuple[bytes | None, str | None]:
     return (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (None, None)
 
 
-def _reason(message: str) -> str:
-    for words, reason in (("sampling rate", "impossible sampling rate"), ("empty", "empty"), ("NaN", "not finite")):
-        if words in message:
-            return reason
-    return "unreadable"
-
-
 def clip_name(item, fallback: str) -> str:
     """The name of the clip for messages: its path, or `fallback` if it has none."""
     return _content_and_path(item)[1] or fallback
@@ -165,7 +144,11 @@ def decode_clip(item, sampling_rate: int, channels: int = 1) -> Waveform:
     Raises:
         BadClipError: the item holds no audio that can be used.
     """
-    clip = EncodedClip(item)
+    return decode_whole(EncodedClip(item), sampling_rate, channels)
+
+
+def decode_whole(clip: EncodedClip | RecordingAndCleaned, sampling_rate: int, channels: int) -> Waveform:
+    """Decodes all of an opened clip, (C, T)."""
     return resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
 
 
@@ -192,16 +175,9 @@ def decode_stretch(
 def read_clip(
     clip: EncodedClip | RecordingAndCleaned, sampling_rate: int, channels: int = 1, stretch: tuple | None = None
 ) -> Waveform:
-    """Decodes an opened clip, (C, T).
+    """Decodes an opened clip, (C, T). Raises `BadClipError` if it is damaged, or silent from start to end.
 
-    Args:
-        clip (`EncodedClip` or `RecordingAndCleaned`): the clip.
-        sampling_rate, channels (`int`): the sampling rate in Hz and the number of channels of the result.
-        stretch (`tuple` of `int` and `numpy.random.Generator`, *optional*): if the clip is longer than a minute,
-            decode only this many samples, at a random place.
-
-    Raises:
-        BadClipError: the clip is damaged, or silent from start to end.
+    Of a clip longer than a minute, only a random `stretch` is decoded: a number of samples, and a random generator.
     """
     if stretch is not None and clip.frames > LONG_CLIP * clip.rate:
         length, rng = stretch
@@ -212,7 +188,7 @@ def read_clip(
             return waveform
         whole = read_clip(clip, sampling_rate, channels)  # to tell a pause from a silent clip
         return whole[:, start : start + length]
-    waveform = resample(to_channels(clip.read(), channels), clip.rate, sampling_rate).T
+    waveform = decode_whole(clip, sampling_rate, channels)
     if is_silent(waveform):
         raise BadClipError("silent", "silent from start to end")
     return waveform

@@ -25,13 +25,7 @@ class SharedEpoch:
 
 
 class EpochDataset(SharedEpoch, torch.utils.data.Dataset):
-    """A training set with an index. A subclass makes example `index` in `example`.
-
-    Args:
-        size (`int`): number of examples.
-        seed (`int`): seed of all random draws.
-        collections (`Sequence[RowCollection]`): the clips that the examples are made of.
-    """
+    """A training set of `size` examples, made of the clips of `collections`. A subclass makes them in `example`."""
 
     def __init__(self, size: int, seed: int, collections: Sequence):
         super().__init__()

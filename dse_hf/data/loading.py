@@ -90,26 +90,23 @@ def keep_encoded(dataset):
     if isinstance(dataset, IterableDataset):
         return dataset.decode(False) if dataset.features else dataset
     for name, feature in dataset.features.items():
-        if isinstance(feature, Audio) or _holds_encoded_audio(feature):
+        if _is_encoded_audio(feature):
             dataset = dataset.cast_column(name, Audio(decode=False))
     return dataset
 
 
-def _holds_encoded_audio(feature) -> bool:
-    return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+def _is_encoded_audio(feature) -> bool:
+    from datasets import Audio
+
+    return isinstance(feature, Audio) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
 
 
 def audio_columns(dataset) -> list[str]:
     """Names of the columns that hold audio, as far as the types of the dataset tell."""
-    from datasets import Audio
-
-    features = dataset.features or {}
     return [
         name
-        for name, feature in features.items()
-        if isinstance(feature, Audio)
-        or _holds_encoded_audio(feature)
-        or (isinstance(feature, dict) and "array" in feature)
+        for name, feature in (dataset.features or {}).items()
+        if _is_encoded_audio(feature) or (isinstance(feature, dict) and "array" in feature)
     ]
 
 

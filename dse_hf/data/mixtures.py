@@ -11,13 +11,7 @@ from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
 
 
 class Mixer:
-    """Mixes speech with noise. Level, SNR and augmentation are drawn from the ranges of the arguments.
-
-    Args:
-        sampling_rate (`int`): sampling rate in Hz.
-        length (`int`): length T of an example, in samples.
-        arguments (`DataArguments`): ranges of SNR and level, shares and augmentation.
-    """
+    """Mixes speech with noise. Level, SNR and augmentation are drawn from the ranges of the arguments."""
 
     def __init__(self, sampling_rate: int, length: int, arguments: DataArguments):
         self.length, self.arguments = length, arguments
@@ -36,12 +30,9 @@ class Mixer:
     def __call__(self, speech, noise, rng: np.random.Generator) -> dict[str, Waveform]:
         """Makes an example with `input_values` (C, T), the mixture, and `labels` (2, C, T), speech and noise.
 
-        If the speech has a cleaned version, this version is the foreground. The noise that was removed from it belongs
-        to the background, but does not count for the SNR.
-
-        Args:
-            speech, noise: collections of clips with a method `fill`, as in `ClipCollection`.
-            rng (`np.random.Generator`): the source of randomness.
+        `speech` and `noise` have a method `fill`, as in `ClipCollection`. If the speech has a cleaned version, this
+        version is the foreground. The noise that was removed from it belongs to the background, but does not count
+        for the SNR.
         """
         arguments = self.arguments
         balance = arguments.speaker_balancing if arguments.augment else 0.0

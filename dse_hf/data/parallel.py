@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..audio import resample
 from .arguments import DataArguments
 from .augmentation import RandomGain, Waveform, remix
 from .bad_clips import BadClips
 from .collection import RowCollection
 from .columns import Layout, find_layout, known_columns
-from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, is_silent, to_channels
+from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, decode_whole, is_silent
 from .effects import Effects, as_example
 from .epochs import EpochDataset
 from .specs import DatasetSpec, draw_by_weight
@@ -21,12 +20,7 @@ MAX_LENGTH_DIFFERENCE = 0.1
 
 
 class ParallelReader:
-    """Reads the sources of a row.
-
-    Args:
-        layout (`Layout`): which columns make which source.
-        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the result.
-    """
+    """Reads the sources of a row, in the form of the model's input."""
 
     def __init__(self, layout: Layout, sampling_rate: int, channels: int):
         self.layout, self.sampling_rate, self.channels = layout, sampling_rate, channels
@@ -36,11 +30,7 @@ class ParallelReader:
         return clip_name(row.get(self.layout.columns[0]), str(row.get("name") or fallback))
 
     def whole(self, row: Mapping) -> Waveform:
-        """Returns all sources of a row, (K, C, T).
-
-        Raises:
-            BadClipError: a column cannot be used, or the mixture or the clean recording of a pair is silent.
-        """
+        """Returns all sources of a row, (K, C, T), or raises `BadClipError`."""
         return self._checked(self._decode_whole(self._open(row)))
 
     def window(self, row: Mapping, length: int, rng: np.random.Generator) -> Waveform:
@@ -67,10 +57,7 @@ class ParallelReader:
         return clips
 
     def _decode_whole(self, clips: Mapping[str, EncodedClip]) -> dict[str, Waveform]:
-        waveforms = {
-            name: resample(to_channels(clip.read(), self.channels), clip.rate, self.sampling_rate).T
-            for name, clip in clips.items()
-        }
+        waveforms = {name: decode_whole(clip, self.sampling_rate, self.channels) for name, clip in clips.items()}
         shortest = min(waveform.shape[-1] for waveform in waveforms.values())
         return {name: waveform[:, :shortest] for name, waveform in waveforms.items()}
 
@@ -133,11 +120,7 @@ class ParallelCollection(RowCollection):
         return self.reader.name(self.dataset[int(index)], f"row {index}")
 
     def window(self, index: int, length: int, rng: np.random.Generator) -> Waveform:
-        """Returns a random window (K, C, length) of row `index`, or of the next row that can be used.
-
-        Raises:
-            DataError: no row can be used; or one cannot, and `strict` is on.
-        """
+        """Returns a random window (K, C, length) of row `index`, or of the next row that can be used."""
         return self.read_or_next(index, read=lambda row: self.reader.window(self.dataset[row], length, rng))[1]
 
 

@@ -20,12 +20,7 @@ PASSES_PER_EPOCH = 2**20
 
 
 class WorkerShare:
-    """The part of a stream that belongs to this process and this loader worker.
-
-    Args:
-        rank, world_size (`int`, *optional*): number of this process, and of all processes; by default those of
-            `torch.distributed`, or of the environment variables `RANK` and `WORLD_SIZE`.
-    """
+    """The part of a stream that belongs to this process (`rank` of `world_size`) and this loader worker."""
 
     def __init__(self, rank: int | None = None, world_size: int | None = None):
         distributed = torch.distributed
@@ -50,13 +45,7 @@ class WorkerShare:
 class RowStream:
     """The rows of a streamed dataset, in a new order in every pass.
 
-    Args:
-        spec (`DatasetSpec`): the dataset.
-        split (`str`): the split.
-        arguments (`DataArguments`): `shuffle_buffer` and `strict`.
-        seed (`int`): seed of the order.
-        columns (`Collection[str]`): see `load_split`.
-        may_repeat (`bool`): if there are fewer rows than workers, give all rows to all workers (for noise).
+    If there are fewer rows than workers and `may_repeat` (for noise), each worker gets all rows.
     """
 
     def __init__(

@@ -40,11 +40,7 @@ class DatasetSpec:
 
     @classmethod
     def parse(cls, value: "str | Path | Mapping | DatasetSpec") -> "DatasetSpec":
-        """Reads a spec from a string or a mapping.
-
-        Raises:
-            ValueError: a part is not `key=value`, a key is unknown, or the weight is not a number.
-        """
+        """Reads a spec from a string or a mapping. Raises ValueError for an unknown key or a wrong value."""
         if isinstance(value, cls):
             return value
         if isinstance(value, Mapping):

@@ -26,10 +26,7 @@ RECENT_CLIPS = 32
 class StreamedSet(SharedEpoch, torch.utils.data.IterableDataset):
     """Training examples from streams. A subclass makes them in `examples`.
 
-    Args:
-        streams (`Sequence[RowStream]`): the streams. An epoch is a pass over them.
-        size (`int`, *optional*): number of examples in an epoch, over all processes; by default one pass over all.
-        seed (`int`): seed of all random draws.
+    An epoch has `size` examples over all processes; without a size, it is one pass over the streams.
     """
 
     def __init__(self, streams: Sequence[RowStream], size: int | None, seed: int):
@@ -51,16 +48,7 @@ class StreamedSet(SharedEpoch, torch.utils.data.IterableDataset):
 
 
 class StreamedWindows(StreamedSet):
-    """Windows of streamed pairs or stems.
-
-    Args:
-        specs (`Sequence[DatasetSpec]`): the datasets.
-        split (`str`): the split.
-        arguments (`DataArguments`): columns, augmentation and shuffle buffer.
-        config: the model's config, see `build_training_set`.
-        length (`int`): length T of an example, in samples.
-        size, seed: see `StreamedSet`.
-    """
+    """Windows of `length` samples of streamed pairs or stems."""
 
     def __init__(self, specs, split: str, arguments: DataArguments, config, length: int, size, seed: int):
         columns = known_columns(arguments, config.sources)
@@ -86,9 +74,7 @@ class StreamedWindows(StreamedSet):
 class RecentClips:
     """The clips of a stream, from which stretches are drawn as from a `ClipCollection`.
 
-    Args:
-        clips (`Iterator`): gives pairs of a group (the speaker or the kind of noise) and samples (C, T).
-        sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the clips.
+    `clips` gives pairs of a group (the speaker or the kind of noise) and samples (C, T).
     """
 
     def __init__(self, clips: Iterator[tuple], sampling_rate: int, channels: int):
@@ -119,12 +105,7 @@ class RecentClips:
 
 
 class StreamedMixtures(StreamedSet):
-    """Mixtures of streamed speech with streamed noise. An epoch is a pass over the speech.
-
-    Args:
-        speech, noise (`Sequence[DatasetSpec]`): the datasets.
-        split, arguments, config, length, size, seed: see `StreamedWindows`.
-    """
+    """Mixtures of streamed speech with streamed noise. An epoch is a pass over the speech."""
 
     def __init__(self, speech, noise, split: str, arguments: DataArguments, config, length: int, size, seed: int):
         self.speech = [RowStream(spec, split, arguments, seed) for spec in speech]

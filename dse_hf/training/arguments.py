@@ -17,9 +17,6 @@ from ..registry import MODEL_TYPES
 from .losses import LOSSES
 
 
-USAGE = "dse-hf train [recipe.yaml] [--option value …]"
-
-
 @dataclass
 class ModelArguments:
     """The model that is trained: an existing one (`model`), or a new one with random weights (the other options)."""
@@ -135,7 +132,7 @@ def parse_arguments(
     parser = SectionedParser(
         (ModelArguments, DataArguments, SeparationTrainingArguments),
         prog="dse-hf train",
-        usage=USAGE,
+        usage="dse-hf train [recipe.yaml] [--option value …]",
         description="Trains a model. The first argument may be a YAML or JSON recipe with the options below, which "
         "may stand in sections with the titles below. Options on the command line override the recipe. `python -m "
         "dse_hf.training.run` takes the same arguments, for accelerate launch -m and torchrun -m.",

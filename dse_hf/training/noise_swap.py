@@ -5,18 +5,11 @@ from torch import Tensor
 
 
 def swap_noises(labels: Tensor, copies: int) -> Tensor:
-    """Returns a batch and copies of it, in which the mixtures have each other's noise (the last source).
+    """Returns a batch (B, K, C, T) and copies of it, in which the mixtures have each other's noise (the last source).
 
     A mixture's new noise is as loud as its own, so that its SNR stays the same. A mixture without noise stays without.
     Each copy moves the noises on by another step, so that no pair of sources comes twice. There are at most as many
     copies as other mixtures with noise.
-
-    Args:
-        labels (`Tensor`, (B, K, C, T)): the sources of a batch.
-        copies (`int`): number of copies, 0 or above.
-
-    Returns:
-        `Tensor`, (B · (1 + copies), K, C, T): the batch, followed by its copies.
     """
     level = labels[:, -1:].square().mean(dim=(-2, -1), keepdim=True).sqrt()  # (B, 1, 1, 1)
     noisy = (level.flatten() > 1e-8).nonzero().flatten()

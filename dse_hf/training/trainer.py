@@ -174,9 +174,9 @@ class SeparationTrainer(Trainer):
                 run_as_future=True,
             )
         except (HfHubHTTPError, OSError) as error:
-            logger.warning(f"{checkpoint_folder}: saved, but not pushed to the Hub ({error}); training goes on")
+            _report_failed_push(checkpoint_folder, error)
         else:
-            job.add_done_callback(lambda job: _report_failed_push(checkpoint_folder, job))
+            job.add_done_callback(lambda job: _report_failed_push(checkpoint_folder, job.exception()))
             self.push_in_progress = PushInProgress([job])  # pyrefly: ignore[bad-argument-type]  # it takes a list
 
     def _save(self, output_dir=None, state_dict=None):
@@ -199,8 +199,7 @@ class StreamLoader(DataLoader):
         self.dataset.set_epoch(epoch)  # pyrefly: ignore[missing-attribute]  # our streams have it
 
 
-def _report_failed_push(checkpoint_folder, job) -> None:
-    error = job.exception()
+def _report_failed_push(checkpoint_folder, error: BaseException | None) -> None:
     if error is not None:
         logger.warning(f"{checkpoint_folder}: saved, but not pushed to the Hub ({error}); training goes on")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,25 +14,16 @@ from ..evaluation.run import fingerprint
 from ..evaluation.summary import summarize
 
 
-@dataclass
-class HeardClip:
-    """A clip and its separated sources (K, C, T), for TensorBoard."""
-
-    clip: Clip
-    sources: NDArray[np.float32]
+# A clip and its separated sources (K, C, T), for TensorBoard.
+HeardClip = tuple[Clip, NDArray[np.float32]]
 
 
 def score_clips(
     model, clips: Iterable[Clip], perceptual: bool = False, keep: int = 0
 ) -> tuple[list[dict], list[HeardClip]]:
-    """Separates the clips and scores every source.
+    """Separates clips at the sampling rate of the model, and scores every source.
 
-    Args:
-        model: a separation model.
-        clips (`Iterable[Clip]`): the clips, at the sampling rate of the model.
-        perceptual (`bool`, *optional*, defaults to `False`): scores the first source with the metrics that are for
-            speech only, too, such as PESQ.
-        keep (`int`, *optional*, defaults to 0): number of clips to return with their sources.
+    With `perceptual`, the first source is also scored with the metrics that are for speech only, such as PESQ.
 
     Returns:
         `tuple`: a record for each clip, as in the results of [`evaluate`], which has the mixture's scores as `input`;
@@ -56,7 +46,7 @@ def score_clips(
                     into["not_scored"][name] = reasons
         records.append(record)
         if len(heard) < keep:
-            heard.append(HeardClip(clip, sources))
+            heard.append((clip, sources))
     return records, heard
 
 
@@ -102,9 +92,9 @@ def log_clips(writer, heard: list[HeardClip], config, step: int) -> None:
     """Sends the sound and the spectrograms of clips to TensorBoard: the mixture, each source and its reference."""
     from ..evaluation.figures import spectrogram_figure
 
-    for number, item in enumerate(heard):
-        signals = {"mixture": item.clip.mixture}
-        for name, reference, estimate in zip(config.sources, item.clip.references, item.sources):
+    for number, (clip, sources) in enumerate(heard):
+        signals = {"mixture": clip.mixture}
+        for name, reference, estimate in zip(config.sources, clip.references, sources):
             signals[name], signals[f"{name}, reference"] = estimate, reference
         for title, signal in signals.items():
             sound = torch.from_numpy(signal).mean(dim=0, keepdim=True)

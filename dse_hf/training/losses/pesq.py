@@ -14,9 +14,6 @@ class PESQLoss(nn.Module):
     come from formulas (Traunmüller 1990; Terhardt 1979) instead of the tables of the standard.
 
     Speech that is silent, or shorter than ten frames of 32 ms, does not count.
-
-    Args:
-        sampling_rate (`int`): sampling rate of the signals in Hz, at least 8000.
     """
 
     BANDS, LOWEST_HZ, HIGHEST_HZ = 49, 80.0, 7800.0
@@ -54,7 +51,7 @@ class PESQLoss(nn.Module):
             return 0 * estimates.sum()
         # Estimate and truth are scaled by the same level. Otherwise the gradient of a faint estimate has no bound.
         level = self._level(labels[audible])
-        estimated, true = (self._bark_powers(signals[audible]) / level for signals in (estimates, labels))
+        estimated, true = (self._power(signals[audible]) @ self.bands.T / level for signals in (estimates, labels))
         true = true * self._filter_gain(estimated, true)[:, None]
         estimated = estimated * self._frame_gain(estimated, true)[..., None]
         difference = self._loudness(estimated) - self._loudness(true)
@@ -71,10 +68,6 @@ class PESQLoss(nn.Module):
         """The power that is heard as 0 dB SPL, (N, 1, 1)."""
         power = (self._power(signals) @ self.speech_bins).mean(dim=-1)[:, None, None]
         return (power + 1e-10) / 10 ** (self.LEVEL_DB_SPL / 10)
-
-    def _bark_powers(self, signals: Tensor) -> Tensor:
-        """(N, T) → (N, frames, 49)."""
-        return self._power(signals) @ self.bands.T
 
     def _filter_gain(self, estimated: Tensor, true: Tensor) -> Tensor:
         """The constant filter in the estimate, which listeners get used to, (N, 49)."""

@@ -9,12 +9,10 @@ class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
     Signals are divided by the RMS of the mixture, so that quiet clips count as much as loud ones. Magnitudes below
-    `floor` are raised to it, so that inaudible bins do not count.
+    `FLOOR` are raised to it, so that inaudible bins do not count.
     """
 
-    def __init__(self, n_ffts: tuple[int, ...] = (256, 512, 1024), floor: float = 0.05):
-        super().__init__()
-        self.n_ffts, self.floor = n_ffts, floor
+    N_FFTS, FLOOR = (256, 512, 1024), 0.05
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         scale = mixture[:, None].square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
@@ -22,13 +20,13 @@ class MultiResolutionSTFTLoss(nn.Module):
             (signal / scale).flatten(0, -2)  # (B·S·C, T)
             for signal in (estimates, labels)
         )
-        return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.n_ffts]).mean()
+        return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.N_FFTS]).mean()
 
     def _distance(self, estimates: Tensor, labels: Tensor, n_fft: int) -> Tensor:
         window = torch.hann_window(n_fft, device=labels.device)
         estimated, true = (
             torch.view_as_real(torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True))
-            .square().sum(dim=-1).clamp_min(self.floor**2).sqrt().flatten(1)
+            .square().sum(dim=-1).clamp_min(self.FLOOR**2).sqrt().flatten(1)
             for x in (estimates, labels)
         )  # fmt: skip
         # Each signal has its own norm, so that the loss of a batch is the mean of the losses of its parts. A silent

@@ -11,10 +11,6 @@ class STOILoss(nn.Module):
     STOI (Taal et al. 2011, section II) or, with `extended`, ESTOI (Jensen & Taal 2016, section II). The frames have
     the same duration, but the signals keep their own rate instead of 10 kHz. Signals with less than 0.4 seconds of
     sound do not count. Values are from -1 (perfect) to 0 or above.
-
-    Args:
-        sampling_rate (`int`): sampling rate of the signals in Hz, at least 10000.
-        extended (`bool`): compute ESTOI instead of STOI.
     """
 
     BANDS, LOWEST_BAND, SEGMENT, DYNAMIC_RANGE_DB, LOWEST_SDR_DB = 15, 150.0, 30, 40.0, -15.0

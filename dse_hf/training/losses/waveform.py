@@ -20,14 +20,12 @@ class L1Loss(nn.Module):
 
 
 class SISDRLoss(nn.Module):
-    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), limited to `ceiling_db`.
+    """Minus the scale-invariant SDR in dB (Le Roux et al. 2019, equation 5), limited to 50 dB.
 
     Silent sources have no SDR and do not count.
     """
 
-    def __init__(self, ceiling_db: float = 50.0):
-        super().__init__()
-        self.floor = 10 ** (-ceiling_db / 10)
+    FLOOR = 10 ** (-50 / 10)  # It limits the SDR to 50 dB.
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         label_energy = labels.square().sum(dim=-1, keepdim=True)
@@ -37,7 +35,7 @@ class SISDRLoss(nn.Module):
         audible = label_energy.squeeze(-1) > 1e-8
         # The same constants in numerator and denominator keep the gradient finite if one of them is zero.
         energy = target_energy + error_energy
-        ratio = (target_energy + self.floor * energy + 1e-12) / (error_energy + self.floor * energy + 1e-12)
+        ratio = (target_energy + self.FLOOR * energy + 1e-12) / (error_energy + self.FLOOR * energy + 1e-12)
         si_sdr = 10 * torch.log10(ratio)
         return -(si_sdr * audible).sum() / audible.sum().clamp_min(1)
 
@@ -49,11 +47,9 @@ class MixtureSNRLoss(nn.Module):
     mixture x instead of the source. So it is defined for silent sources and does not depend on the level.
     """
 
-    def __init__(self, floor_db: float = -30.0):
-        super().__init__()
-        self.floor = 10 ** (floor_db / 10)
+    FLOOR = 10 ** (-30 / 10)
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         mixture_energy = mixture[:, None].square().sum(dim=-1).clamp_min(1e-8)
         error_energy = (estimates - labels).square().sum(dim=-1)
-        return 10 * torch.log10(error_energy / mixture_energy + self.floor).mean()
+        return 10 * torch.log10(error_energy / mixture_energy + self.FLOOR).mean()
