@@ -15,11 +15,7 @@ DISTRIBUTION = "dse-hf"
 def bundle_package(space: Path) -> bool:
     """Copies the package into a Space whose `requirements.txt` names dse-hf, and names its dependencies there instead.
 
-    Returns:
-        `bool`: whether the package was copied.
-
-    Raises:
-        ValueError: a line of `requirements.txt` is not a requirement.
+    Returns whether it copied. A line of `requirements.txt` that is not a requirement raises a ValueError.
     """
     path = space / "requirements.txt"
     if not path.is_file():
@@ -47,10 +43,7 @@ def bundle_package(space: Path) -> bool:
 
 
 def name_models(space: Path, owner: str) -> None:
-    """Adds the offered models that the owner of a Space has published to its metadata `models`.
-
-    The Hub then shows the Space on the pages of these models.
-    """
+    """Adds the owner's published models to the metadata of a Space, which the Hub then shows on their pages."""
     from huggingface_hub import HfApi, metadata_load, metadata_save
 
     from ..loading import OFFERED_MODELS
