@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 PACKAGE = Path(__file__).parent.parent
 DISTRIBUTION = "dse-hf"
+NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 
 
 def bundle_package(space: Path) -> bool:
@@ -36,14 +37,13 @@ def bundle_package(space: Path) -> bool:
         else:
             lines.append(line)
     if wanted:
-        ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-        shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=ignored)
+        shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=NOT_PUBLISHED)
         path.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
     return wanted
 
 
 def name_models(space: Path, owner: str) -> None:
-    """Adds the owner's published models to the metadata of a Space, which the Hub then shows on their pages."""
+    """Adds the offered models that the owner has published to a Space's metadata. Their pages then show the Space."""
     from huggingface_hub import HfApi, metadata_load, metadata_save
 
     from ..loading import OFFERED_MODELS
