@@ -15,11 +15,7 @@ def temporary_name(path: str | os.PathLike) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Generator[Path]:
-    """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed.
-
-    Raises:
-        OSError: the folder cannot be written to, or the disk is full.
-    """
+    """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed."""
     part = temporary_name(path)
     try:
         yield part

@@ -16,6 +16,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from transformers.utils import logging
 
+from ..audio import AudioWriter
 from ..errors import one_line
 from ..loading import DEFAULT_MODEL, OFFERED_MODELS, load_model
 from . import drawing, sounds
@@ -27,6 +28,10 @@ RUNS_AT_ONCE = 1  # a separation uses all cores
 WAITING = 32  # requests that may wait; the next one is refused
 CACHE_SECONDS = 3600  # after which a sound is deleted
 _DIRECTORY = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:'\"]+[/\\])+")
+
+_WORK: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}  # of events
+_PRIVATE: dict[str, Any] = {**_WORK, "api_visibility": "private"}  # of events of the page itself
+_RECORDED: dict[str, Any] = {"sources": ["upload", "microphone"], "type": "filepath"}  # of players for input
 
 logger = logging.get_logger(__name__)
 
@@ -59,11 +64,9 @@ def delete_broken_uploads() -> None:
 
 
 class Handlers:
-    """The functions that the buttons of the page and the API call.
+    """The functions that the buttons of the page and the API call. Visitors choose among `models`, name → model.
 
-    Args:
-        models (`dict`): name → model; visitors choose among them.
-        keep (`Callable`): path → path of a copy that Gradio serves, and deletes later.
+    `keep` copies a file, and returns the path of the copy, which Gradio serves and deletes later.
     """
 
     def __init__(self, models: dict, keep: Callable[[str], str]):
@@ -127,7 +130,9 @@ class Handlers:
     def mixture(self, clean, noise_type, noise, snr_db) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
         pair = sounds.mix_sound(clean, noise_type, noise, float(snr_db))
         with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
-            path = sounds.write_mono(pair[1], Path(folder) / f"mixture_{snr_db:g}dB.wav")
+            path = Path(folder) / f"mixture_{snr_db:g}dB.wav"
+            with AudioWriter(path, sounds.MIX_RATE, 1) as writer:
+                writer.write(pair[1][:, None])
             return self.keep(str(path)), pair
 
     def mix(self, clean: str, noise_type: str = "train", noise: str | None = None, snr_db: float = 5.0) -> str:
@@ -197,7 +202,7 @@ def build_app(models: dict | None = None) -> gr.Blocks:
 def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
     with gr.Row():
         with gr.Column(scale=3):
-            audio = gr.Audio(label="Input", sources=["upload", "microphone"], type="filepath", elem_id="input")
+            audio = gr.Audio(label="Input", elem_id="input", **_RECORDED)
             limits = f"up to {sounds.MAX_SECONDS} s, {sounds.MAX_MEGABYTES} MB and {sounds.MAX_CHANNELS} channels"
             gr.Markdown(f"Any usual format, {limits}. Sounds are separated one at a time.", elem_classes="note")
         with gr.Column(scale=2):
@@ -225,28 +230,14 @@ def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
     outputs = [results, mixer, *players, table, pictures, *downloads, archive]
     work = gpu(with_clear_errors(handlers.show_separation))
     for event in (button.click, examples.load_input_event.success):
-        event(
-            work,
-            [audio, model],
-            outputs,
-            concurrency_id="work",
-            concurrency_limit=RUNS_AT_ONCE,
-            api_visibility="private",
-            show_progress_on=[button],
-        )
+        event(work, [audio, model], outputs, show_progress_on=[button], **_PRIVATE)
     return audio, model
 
 
-def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropdown) -> dict[str, gr.Component]:
+def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropdown) -> list[gr.Component]:
     with gr.Row():
         with gr.Column():
-            clean = gr.Audio(
-                str(sounds.EXAMPLES / "clean.flac"),
-                label="Clean speech",
-                sources=["upload", "microphone"],
-                type="filepath",
-                elem_id="clean",
-            )
+            clean = gr.Audio(str(sounds.EXAMPLES / "clean.flac"), label="Clean speech", elem_id="clean", **_RECORDED)
             gr.Markdown(f"Up to {sounds.MIX_SECONDS} s; mixed at {sounds.MIX_RATE / 1000:g} kHz.", elem_classes="note")
         with gr.Column():
             noise_type = gr.Dropdown(list(sounds.NOISE_TYPES), value="train", label="Noise", interactive=True)
@@ -266,34 +257,22 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
             "intelligibility, up to 1. For all of them, more is better.",
             elem_classes="note",
         )
-    private: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_id": "work",
-        "concurrency_limit": RUNS_AT_ONCE,
-    }
-    noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **private)
-    mix.click(
-        with_clear_errors(handlers.show_mixture),
-        [clean, noise_type, noise, snr],
-        [mixture, pair, score, send, results],
-        **private,
-    )
-    score.click(
-        gpu(with_clear_errors(handlers.show_scores)), [mixture, pair, model], [results, foreground, table], **private
-    )
-    send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **private)
-    return {"clean": clean, "noise_type": noise_type, "noise": noise, "snr_db": snr}
+    noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **_PRIVATE)
+    chosen = [clean, noise_type, noise, snr]
+    show_mixture, show_scores = map(with_clear_errors, (handlers.show_mixture, handlers.show_scores))
+    mix.click(show_mixture, chosen, [mixture, pair, score, send, results], **_PRIVATE)
+    score.click(gpu(show_scores), [mixture, pair, model], [results, foreground, table], **_PRIVATE)
+    send.click(lambda path: (path, gr.Tabs(selected="separate")), mixture, [audio, tabs], **_PRIVATE)
+    return chosen
 
 
-def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: dict) -> None:
-    """Adds the endpoints for other programs. The events of the page itself are private."""
-    work = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}
+def _add_api(handlers: Handlers, files: gr.File, audio, model, mixture: list) -> None:
+    """Adds the endpoints for other programs."""
     trigger, report = gr.Button(visible=False), gr.JSON(visible=False, label="report")
-    trigger.click(
-        gpu(with_clear_errors(handlers.separate)), [audio, model], [files, report], api_name="separate", **work
-    )
+    separate = gpu(with_clear_errors(handlers.separate))
+    trigger.click(separate, [audio, model], [files, report], api_name="separate", **_WORK)
     mixed = gr.Audio(visible=False, label="mixture")
-    trigger.click(with_clear_errors(handlers.mix), list(mixture.values()), mixed, api_name="mix", **work)
+    trigger.click(with_clear_errors(handlers.mix), mixture, mixed, api_name="mix", **_WORK)
     gr.api(handlers.list_models, api_name="models")
     gr.api(handlers.list_noise_types, api_name="noise_types")
 

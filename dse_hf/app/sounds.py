@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import AudioReader, AudioWriter, read_audio
+from ..audio import AudioReader, read_audio
 from ..data.augmentation import gain_for_snr, rms
 from ..data.noises import ColouredNoise, MainsHum
 from ..separate import separate_file
@@ -47,8 +47,7 @@ class Separation:
 def separate_sound(model, path: str | None, folder: Path, progress: Callable[[float, str], None]) -> Separation:
     """Separates a file into files in `folder`. `progress` is called with the fraction that is done and a description.
 
-    Raises:
-        ValueError: there is no sound, it exceeds a limit, or it cannot be read.
+    Errors are those of [`check_sound`].
     """
     path = check_sound(path, MAX_SECONDS)
 
@@ -122,9 +121,7 @@ def _level(path: Path) -> float:
 
 
 def mix_sound(clean: str | None, noise_type: str, noise: str | None, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mixes clean speech with a noise at a signal-to-noise ratio. Returns speech and mixture, (T,), at `MIX_RATE`.
-
-    Both are scaled down together if the mixture would clip.
+    """Mixes speech with a noise. Returns both, (T,) at `MIX_RATE`, scaled down together if the mixture would clip.
 
     Raises:
         ValueError: a sound is missing, silent, too long or unreadable, or the noise type or the ratio is not valid.
@@ -159,13 +156,6 @@ def _noise(noise_type: str, path: str | None, length: int) -> np.ndarray:
     else:
         raise ValueError(f"noise {noise_type!r}: choose one of {', '.join(NOISE_TYPES)}")
     return np.resize(noise, length)
-
-
-def write_mono(waveform: np.ndarray, path: Path) -> Path:
-    """Writes samples (T,) at `MIX_RATE` as 16-bit wav, and returns the path."""
-    with AudioWriter(path, MIX_RATE, 1) as writer:
-        writer.write(waveform[:, None])
-    return path
 
 
 def score(

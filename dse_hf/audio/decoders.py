@@ -39,12 +39,8 @@ class _UnrecognisedError(Exception):
 def open_decoder(file: BinaryIO, name: str, path=None) -> "SoundFileDecoder | PyAVDecoder":
     """Finds the decoder for an open file that can seek, given its name for messages, and its path if it has one.
 
-    Returns:
-        A decoder with `sampling_rate`, `channels`, `frames`, `seconds` and `subtype`, see [`AudioReader`], and with
-        `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples.
-
-    Raises:
-        AudioError: the file holds no audio that can be read.
+    The decoder has `sampling_rate`, `channels`, `frames`, `seconds` and `subtype`, see [`AudioReader`], and
+    `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples.
     """
     decoders = [PyAVDecoder]
     if _first_bytes(file) in libsndfile_signatures() and not _is_ogg_chain(file, name):
@@ -74,8 +70,7 @@ def _first_bytes(file: BinaryIO) -> bytes:
 def _is_ogg_chain(file: BinaryIO, name: str) -> bool:
     """Whether the file is several ogg files in a row. Reads the header of every page to find out.
 
-    Raises:
-        AudioError: the file ends within a page. (A file without the end mark may be a stopped recording.)
+    A file that ends within a page raises an error. (A file without the end mark may be a stopped recording.)
     """
     size, position, in_headers = file.seek(0, os.SEEK_END), 0, True
     while position < size:

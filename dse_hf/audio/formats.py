@@ -11,24 +11,16 @@ from pathlib import PurePath
 class AudioFormat:
     """A format that can be read, and written if it has a `container`.
 
-    Args:
-        title (`str`): its name in messages.
-        demuxers (`tuple[str, ...]`): FFmpeg's names of the container. FFmpeg opens no other containers.
-        signatures (`tuple[bytes, ...]`): the first four bytes of the files, if libsndfile is the better reader.
-        container (`str`, *optional*): libsndfile's name of the container to write.
-        subtype (`str`, *optional*): libsndfile's name of the codec to write. `None`: the output keeps the sample
-            format of the input, if the container can store it.
-        max_sampling_rate (`int`, *optional*): the highest rate to write, in Hz, if libsndfile does not check it.
-        is_video (`bool`): the files usually contain pictures. Only their sound is read.
+    Without a `subtype`, the output keeps the sample format of the input, if the container can store it.
     """
 
-    title: str
-    demuxers: tuple[str, ...]
-    signatures: tuple[bytes, ...] = ()
-    container: str | None = None
-    subtype: str | None = None
-    max_sampling_rate: int | None = None
-    is_video: bool = False
+    title: str  # its name in messages
+    demuxers: tuple[str, ...]  # FFmpeg's names of the container. FFmpeg opens no other containers
+    signatures: tuple[bytes, ...] = ()  # the first four bytes of the files, if libsndfile is the better reader
+    container: str | None = None  # libsndfile's name of the container to write
+    subtype: str | None = None  # libsndfile's name of the codec to write
+    max_sampling_rate: int | None = None  # the highest rate to write, in Hz, if libsndfile does not check it
+    is_video: bool = False  # the files usually contain pictures. Only their sound is read
 
 
 # Keys are suffixes of file names, in lower case and without the dot.

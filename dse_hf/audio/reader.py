@@ -29,9 +29,8 @@ class AudioReader:
         ...         ...
 
     Args:
-        source (`str`, `os.PathLike`, `bytes` or a binary file object):
-            A path, the content of a file, or an open file. An open file is read from its start and stays open. If it
-            cannot seek (a pipe), it is first copied to a temporary file.
+        source (`str`, `os.PathLike`, `bytes` or a binary file object): a path, the content of a file, or an open
+            file, which is read from its start and stays open. A pipe is first copied to a temporary file.
         block_seconds (`float`, *optional*, defaults to 1.0): the length of a block; less if there are many channels.
 
     Attributes:

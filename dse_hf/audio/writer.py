@@ -65,8 +65,7 @@ class AudioWriter:
     Args:
         path (`str` or `os.PathLike`): the file. Its suffix, one of `FILE_FORMATS`, chooses the format.
         sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the samples.
-        input_subtype (`str`, *optional*, defaults to `"PCM_16"`):
-            The sample format to write if the file format has it; see `AudioReader.subtype`.
+        input_subtype (`str`, *optional*, defaults to `"PCM_16"`): the sample format, if the file format has it.
         seconds (`float`, *optional*): the expected length. A wav that will exceed 4 GB is written as RF64.
         overwrite (`bool`, *optional*, defaults to `False`): replace an existing file.
 

@@ -31,8 +31,7 @@ COMMANDS: dict[str, ModuleType] = {
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv`, by default that of the process, and returns the exit status.
 
-    Raises:
-        SystemExit: after a usage error (2), `--help` and `--version` (0), and when the process is told to terminate.
+    A usage error (2), `--help` and `--version` (0) and a signal to terminate raise SystemExit.
     """
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text

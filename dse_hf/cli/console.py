@@ -30,8 +30,7 @@ def requiring(extra: str) -> Generator[None]:
 def quiet_libraries(bars: bool = False) -> Generator[None]:
     """Suppresses the warnings and progress bars of transformers and huggingface_hub. Their exceptions tell enough.
 
-    Args:
-        bars (`bool`): keep the progress bars of huggingface_hub, for a user who watches an upload.
+    `bars` keeps the progress bars of huggingface_hub, for a user who watches an upload.
     """
     from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS as never_bars
     from huggingface_hub.utils import enable_progress_bars

@@ -12,14 +12,9 @@ RANGE_DB = 80  # between the darkest and the brightest colour of a spectrogram
 
 
 def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
-    """Spectrograms of signals, one above the other, on one scale: from the loudest bin to `RANGE_DB` below it.
+    """Returns a figure of spectrograms, one above the other, on one scale: from the loudest bin to `RANGE_DB` below.
 
-    Args:
-        signals: title → samples, (T,) or (C, T); of several channels the mean is drawn.
-        sampling_rate: sampling rate of the signals, in Hz.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
+    `signals` is title → samples, (T,) or (C, T), at `sampling_rate` in Hz. Of several channels the mean is drawn.
     """
     from matplotlib.figure import Figure
 
@@ -38,14 +33,9 @@ def spectrogram_figure(signals: dict[str, NDArray], sampling_rate: int):
 
 
 def improvement_figure(series: dict[str, list[tuple[float, float, tuple[float, float]]]], label: str):
-    """Improvement of each system by level of the input, with intervals.
+    """Returns a figure of the improvement of each system by level of the input; `label` is the axis of levels.
 
-    Args:
-        series: system → points (level of the input in dB, improvement in dB, interval of the improvement).
-        label: label of the axis of levels.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
+    `series` is system → points (level of the input in dB, improvement in dB, interval of the improvement).
     """
     from matplotlib.figure import Figure
 

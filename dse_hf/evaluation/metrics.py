@@ -52,9 +52,7 @@ def pesq(estimate: Tensor, reference: Tensor, sampling_rate: int) -> Tensor:
 
     A signal of more than 20 s is scored in pieces of equal length, and gets the mean of their scores. The score is NaN
     where the standard finds no utterance in the reference, or where the signal is shorter than a quarter of a second.
-
-    Raises:
-        ValueError: the sampling rate is neither 8000 nor 16000 Hz, or the shapes differ.
+    Another sampling rate raises a ValueError.
     """
     import pesq as backend
 
@@ -77,9 +75,6 @@ def stoi(estimate: Tensor, reference: Tensor, sampling_rate: int, extended: bool
     """Short-time objective intelligibility, up to 1 (ESTOI if `extended`), (…, T), (…, T) → (…).
 
     The score is NaN where less than 0.4 s of the reference is loud enough to count.
-
-    Raises:
-        ValueError: the shapes differ.
     """
     import pystoi
 
@@ -131,36 +126,22 @@ def _for_each_signal(score: Callable, estimate: Tensor, reference: Tensor) -> Te
 class Metric:
     """One way to score a separated signal.
 
-    Args:
-        title (`str`): the name in tables and on cards.
-        function (`Callable`): gives scores of shape `(C,)`. It gets the arguments that it names: `estimate`,
-            `reference` and `mixture`, float64 tensors of shape `(C, T)`, and `sampling_rate` in Hz.
-        digits (`int`): digits after the decimal point in tables.
-        unit (`str`): the unit, for the headings of tables.
-        modules (`tuple[str, ...]`): modules of other packages that the function imports.
-        optional (`bool`): the metric is left out where one of these packages is not installed. The packages of the
-            other metrics are in the extra `eval`.
-        bands (`dict[int, str]`, *optional*): sampling rates in Hz at which the metric is defined → what is added to
-            the title there; by default the metric is defined at any rate.
-        speech_only (`bool`): the metric is defined for speech, and taken of the first source only.
-        more_is_better (`bool`): whether a higher score is a better one.
-        is_ratio (`bool`): the score is infinite where a signal equals the reference.
-        min_samples (`int`): length of the shortest signal that can be scored.
-        nan_reason (`str`): what it means if the function gives NaN.
+    `function` gives scores of shape `(C,)`. It gets the arguments that it names: `estimate`, `reference` and
+    `mixture`, float64 tensors of shape `(C, T)`, and `sampling_rate` in Hz.
     """
 
-    title: str
+    title: str  # the name in tables and on cards
     function: Callable[..., Tensor]
-    digits: int = 2
-    unit: str = ""
-    modules: tuple[str, ...] = ()
-    optional: bool = False
-    bands: dict[int, str] | None = None
-    speech_only: bool = False
+    digits: int = 2  # after the decimal point in tables
+    unit: str = ""  # for the headings of tables
+    modules: tuple[str, ...] = ()  # modules of other packages that the function imports
+    optional: bool = False  # left out if one of these packages is missing; those of other metrics are in extra `eval`
+    bands: dict[int, str] | None = None  # rates in Hz where it is defined → addition to the title; by default any
+    speech_only: bool = False  # defined for speech, and taken of the first source only
     more_is_better: bool = True
-    is_ratio: bool = False
-    min_samples: int = 1
-    nan_reason: str = "not finite"
+    is_ratio: bool = False  # the score is infinite where a signal equals the reference
+    min_samples: int = 1  # length of the shortest signal that can be scored
+    nan_reason: str = "not finite"  # what it means if the function gives NaN
 
     @property
     def packages(self) -> list[str]:
@@ -227,9 +208,7 @@ METRICS: dict[str, Metric] = {
 def available_metrics(sampling_rate: int, speech: bool = True) -> list[str]:
     """Names of the metrics that [`score_signal`] gives at a sampling rate in Hz, with the packages that are installed.
 
-    Args:
-        sampling_rate (`int`): sampling rate of the signals, in Hz.
-        speech (`bool`, *optional*, defaults to `True`): with the metrics that are for speech only.
+    Without `speech`, the metrics that are for speech only are left out.
     """
     return [
         name
@@ -243,17 +222,10 @@ def available_metrics(sampling_rate: int, speech: bool = True) -> list[str]:
 def score_signal(
     estimate: np.ndarray, reference: np.ndarray, mixture: np.ndarray, sampling_rate: int, metrics: list[str]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    r"""
-    Scores one source of one clip. A score is the mean over the channels.
+    """Scores one source of one clip: `estimate` is the separated source, all signals are (C, T) at one rate in Hz.
 
-    Args:
-        estimate, reference, mixture (`np.ndarray` of shape `(C, T)`): the separated source, the true one, and
-            the signal that was separated.
-        sampling_rate (`int`): sampling rate of the three, in Hz.
-        metrics (`list[str]`): names of metrics, as [`available_metrics`] gives them.
-
-    Returns:
-        `tuple`: metric → score, `None` where there is none; and for those without a score, metric → reason.
+    Returns metric → score, the mean over the channels, `None` where there is none; and for those without a score,
+    metric → reason. `metrics` are names that [`available_metrics`] gives.
     """
     import torch
 

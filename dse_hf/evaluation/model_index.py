@@ -7,14 +7,10 @@ from .tables import dataset_name, finished_systems
 
 
 def eval_results(results: dict, name: str) -> list:
-    """The mean scores of a system as `huggingface_hub.EvalResult`s, for `ModelCardData(eval_results=…)`.
-
-    Args:
-        results (`dict`): as [`evaluate`] gives them.
-        name (`str`): the system.
+    """The mean scores of the system `name` as `huggingface_hub.EvalResult`s, for `ModelCardData(eval_results=…)`.
 
     Raises:
-        ValueError: the results lack this system, or some of its scores.
+        ValueError: the results of [`evaluate`] lack this system, or some of its scores.
     """
     entries, dataset = finished_systems(results), results["dataset"]
     if name not in entries:

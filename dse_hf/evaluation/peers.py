@@ -15,21 +15,13 @@ INPUT = "input"  # the name of the unprocessed mixture
 
 @dataclass(frozen=True)
 class PeerAdapter:
-    """A denoiser of another project.
+    """A denoiser of another project."""
 
-    Args:
-        package (`str`): the package on PyPI that it is in.
-        function (`str`): (samples (T,) float32, sampling rate in Hz) → at least T samples, as `module:function`.
-        sampling_rate (`int`, *optional*): the rate in Hz at which it works; by default any.
-        delay (`int`): how many samples its output lags behind its input, at that rate.
-        install (`str`): the command that installs it.
-    """
-
-    package: str
-    function: str
-    sampling_rate: int | None = None
-    delay: int = 0
-    install: str = "pip install 'dse-hf[peers]'"
+    package: str  # the package on PyPI that it is in
+    function: str  # `module:function`, which takes samples (T,) float32 and a rate in Hz and gives at least T samples
+    sampling_rate: int | None = None  # the rate in Hz at which it works; by default any
+    delay: int = 0  # how many samples its output lags behind its input, at that rate
+    install: str = "pip install 'dse-hf[peers]'"  # the command that installs it
 
     @property
     def denoise(self) -> Callable:

@@ -9,10 +9,7 @@ _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def start_imports() -> None:
-    """Starts a process that imports what all scoring processes need, and of which they are forked.
-
-    Does nothing where processes cannot be forked.
-    """
+    """Starts the process that imports what scoring processes need and is then forked. Does nothing without fork."""
     if not _FORKS:
         return
     from multiprocessing import forkserver, resource_tracker

@@ -24,17 +24,9 @@ BIN_DB = 5.0  # width of the bins of the input's SI-SDR, for clips without a sta
 
 
 def write_report(results: dict, systems: list[System], clips: Callable[[], Iterable[Clip]], output_dir) -> list[str]:
-    r"""
-    Writes `table.md`, `model-index.json`, `improvement.png` and spectrograms of each system's best, median and
-    worst clip.
+    """Writes `table.md`, `model-index.json`, `improvement.png` and spectrograms, and returns the names of the files.
 
-    Args:
-        results (`dict`): as [`evaluate`] gives them.
-        systems (`list[System]`): the systems whose spectrograms are drawn.
-        clips, output_dir: as for [`evaluate`].
-
-    Returns:
-        `list[str]`: names of the files in the folder.
+    The arguments are those of [`evaluate`], and its results. Each system's best, median and worst clip are drawn.
     """
     folder = Path(output_dir)
     write_text(folder / "table.md", report_markdown(results))

@@ -108,23 +108,19 @@ class ResultsFile:
 
     def _write(self, results: dict) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, to_json(results))
+        write_text(self.path, _as_json(results, levels=4) + "\n")  # one line for each clip
         self.saved_at, self.changed = time.monotonic(), False
 
 
-def to_json(results: dict) -> str:
-    """The results as JSON, with one line for each clip."""
-    return _indented(results, levels=4) + "\n"
-
-
-def _indented(value, levels: int, margin: str = "\n") -> str:
+def _as_json(value, levels: int, margin: str = "\n") -> str:
+    """The value as JSON, of which the outer `levels` have a line for each item."""
     if levels == 0 or not value or not isinstance(value, (dict, list)):
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
     inner = margin + " "
     if isinstance(value, dict):
-        items = [f"{json.dumps(key)}: {_indented(item, levels - 1, inner)}" for key, item in value.items()]
+        items = [f"{json.dumps(key)}: {_as_json(item, levels - 1, inner)}" for key, item in value.items()]
         return f"{{{inner}{f',{inner}'.join(items)}{margin}}}"
-    return f"[{inner}{f',{inner}'.join(_indented(item, levels - 1, inner) for item in value)}{margin}]"
+    return f"[{inner}{f',{inner}'.join(_as_json(item, levels - 1, inner) for item in value)}{margin}]"
 
 
 def _versions() -> dict[str, str]:

@@ -11,8 +11,7 @@ CONFIDENCE = 0.95
 
 
 def summarize(records: list[dict], sources: list[str]) -> dict:
-    r"""
-    Summarizes the scores of one system. Missing scores are left out and counted.
+    """Summarizes the scores of one system. Missing scores are left out and counted.
 
     Args:
         records (`list[dict]`): one record for each clip, with `attributes`, `scores` and `not_scored`.

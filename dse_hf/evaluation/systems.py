@@ -18,26 +18,17 @@ _NOT_THE_MODEL = {"_name_or_path", "transformers_version", "auto_map"}  # fields
 
 @dataclass
 class System:
-    r"""
-    Something that separates a mixture. Subclasses implement `separate`, and can be pickled for other processes.
+    """Something that separates a mixture. Subclasses implement `separate`, and can be pickled for other processes."""
 
-    Args:
-        name (`str`): the name that the user gave, which the results have too.
-        version (`str`): identifies the weights or the code. Scores of another version are computed again.
-    """
-
-    name: str
-    version: str
+    name: str  # as the user gave it; the results have it too
+    version: str  # identifies the weights or the code: scores of another version are computed again
 
     def separate(self, mixture: NDArray, sampling_rate: int, sources: list[str]) -> dict[str, NDArray]:
         """Separates a `mixture` (C, T), float32. Returns source → estimate (C, T), without sources it cannot give."""
         raise NotImplementedError(f"{type(self).__name__} has no separate")
 
     def check_sources(self, sources: list[str]) -> None:
-        """
-        Raises:
-            ValueError: the system cannot give these sources.
-        """
+        """Raises a ValueError if the system cannot give these sources."""
 
 
 def load_system(name: str, device: str = "auto") -> System:

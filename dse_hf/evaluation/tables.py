@@ -59,16 +59,12 @@ def finished_systems(results: dict) -> dict[str, dict]:
 
 
 def markdown_table(results: dict, by: str | None = None, statistic: str = "mean", source: str | None = None) -> str:
-    r"""
-    Args:
-        results (`dict`): as [`evaluate`] gives them. Unfinished systems are left out.
-        by (`str`, *optional*): `"snr"` or `"kind"`: rows for each group of clips, and then for all clips.
-        statistic (`str`, *optional*, defaults to `"mean"`): `"mean"`, `"median"`, or `"interval"`: the mean with
-            its interval.
-        source (`str`, *optional*): the source whose scores are shown; by default the first one.
+    """The table of the results of [`evaluate`] in Markdown, with a row for each finished system.
 
-    Returns:
-        `str`: the table in Markdown, with a row for each system.
+    Args:
+        by (`str`, *optional*): `"snr"` or `"kind"`: rows for each group of clips, and then for all clips.
+        statistic (`str`, *optional*): `"mean"`, `"median"`, or `"interval"`: the mean with its interval.
+        source (`str`, *optional*): the source whose scores are shown; by default the first one.
     """
     entries = finished_systems(results)
     if source is not None:
@@ -119,12 +115,10 @@ def _cell(statistics: dict, statistic: str, metric: str) -> str:
 
 
 def difference_table(results: dict) -> str:
-    """
-    How far the last system is ahead of each other system, in Markdown: the mean of the differences clip by clip, which
-    vary less than the scores do, with its 95 % bootstrap interval. Clips without a score of both are left out.
+    """How far the last of at least two finished systems is ahead of each other system, in Markdown.
 
-    Args:
-        results (`dict`): as [`evaluate`] gives them, with at least two finished systems.
+    Cells have the mean of the differences clip by clip, which vary less than the scores do, and its 95 % bootstrap
+    interval. Clips without a score of both are left out.
     """
     *others, (_, last) = finished_systems(results).items()
     metrics = [name for name in METRICS if name in last["mean"] and name != "si_sdr_improvement"]  # same as SI-SDR's

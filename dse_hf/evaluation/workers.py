@@ -16,7 +16,10 @@ from .systems import System
 
 
 class EvaluationError(ValueError):
-    """A system failed on a clip. Earlier scores are kept."""
+    """A system failed on a clip, or a scoring process was killed. Earlier scores are kept."""
+
+
+_KILLED = "a scoring process was killed, perhaps for lack of memory; give fewer --jobs"
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,7 @@ class Scoring:
     metrics: list[str]
 
     def __call__(self, system: System, clip: Clip) -> dict:
-        """Scores a system on a clip. Returns `name` and `attributes` of the clip, `scores` and `not_scored` by source.
-
-        Raises:
-            EvaluationError: the system failed.
-        """
+        """Returns the record of a clip: its `name` and `attributes`, and `scores` and `not_scored` by source."""
         try:
             estimates = system.separate(clip.mixture, self.sampling_rate, self.sources)
         except Exception as error:  # the code of a peer may raise anything
@@ -62,11 +61,7 @@ def recorded_attributes(clip: Clip) -> dict:
 
 
 def score_all(tasks: Iterator, systems: list[System], scoring: Scoring, jobs: int) -> Iterator[tuple[str, dict]]:
-    """Scores tasks (system, clip) in `jobs` processes. Yields name of the system and record of each, in any order.
-
-    Raises:
-        EvaluationError: a system failed on a clip, or a process was killed.
-    """
+    """Scores tasks (system, clip) in `jobs` processes. Yields name of the system and record of each, in any order."""
     if jobs == 1:
         for system, clip in tasks:
             yield system.name, scoring(system, clip)
@@ -112,13 +107,13 @@ class _Worker:
         try:
             self.connection.send(task)
         except OSError as error:
-            raise self._killed() from error
+            raise EvaluationError(_KILLED) from error
 
     def receive(self) -> tuple[str, dict]:
         try:
             result = self.connection.recv()
         except (EOFError, OSError) as error:
-            raise self._killed() from error
+            raise EvaluationError(_KILLED) from error
         if isinstance(result, Exception):
             raise result
         return result
@@ -127,10 +122,6 @@ class _Worker:
         self.process.terminate()
         self.process.join()
         self.connection.close()
-
-    @staticmethod
-    def _killed() -> EvaluationError:
-        return EvaluationError("a scoring process was killed, perhaps for lack of memory; give fewer --jobs")
 
 
 def _work(tasks: connection.Connection, work: bytes, threads: int) -> None:

@@ -33,8 +33,7 @@ save_file({{**{{k: v.float().contiguous() for k, v in sources.items()}}, **piped
 
 
 def check_reload(model, staged: Path) -> None:
-    """
-    Reloads a saved model in a process without dse_hf, and compares the outputs of both for one signal.
+    """Reloads a saved model in a process without dse_hf, and compares the outputs of both for one signal.
 
     Raises:
         ValueError: the model does not load there, or its output differs.
@@ -69,9 +68,7 @@ def check_reload(model, staged: Path) -> None:
 
 
 def check_space(folder: Path) -> str:
-    """
-    Returns:
-        `str`: the SDK of the Space.
+    """Checks the folder of a Space, and returns its SDK.
 
     Raises:
         ValueError: the folder lacks a file or a field that a Space needs, or its code does not compile.

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from ..errors import one_line
 from .checks import check_reload, check_space
-from .spaces import bundle_package, name_models
+from .spaces import NOT_PUBLISHED, bundle_package, name_models
 
 
-_NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 # Files at the root that an earlier push made, and that are deleted if they are not among the new files.
 _OURS = re.compile(r"[^/]+\.(py|safetensors|safetensors\.index\.json)")
 _ADVICE = {
@@ -112,7 +111,7 @@ def publish_space(
         staged = Path(temporary, repo_id.rpartition("/")[2])
         say(f"checking the Space {folder}")
         sdk = check_space(Path(folder))
-        shutil.copytree(folder, staged, ignore=_NOT_PUBLISHED)
+        shutil.copytree(folder, staged, ignore=NOT_PUBLISHED)
         bundled = bundle_package(staged)
         if dry_run:
             return _describe(staged, repo_id)
@@ -151,7 +150,7 @@ def stage_model(source, staged: Path, repo_id: str):
         if (folder / RESULTS).is_file():
             shutil.copy(folder / RESULTS, staged / RESULTS)
         if (folder / EXAMPLE).is_dir():
-            shutil.copytree(folder / EXAMPLE, staged / EXAMPLE, dirs_exist_ok=True, ignore=_NOT_PUBLISHED)
+            shutil.copytree(folder / EXAMPLE, staged / EXAMPLE, dirs_exist_ok=True, ignore=NOT_PUBLISHED)
     if (staged / EXAMPLE / "noisy.wav").is_file():
         separate_example(model, staged / EXAMPLE)
     card = render_card(staged, repo_id=repo_id, text=find_text(source.folder))

@@ -10,16 +10,13 @@ from packaging.utils import canonicalize_name
 
 PACKAGE = Path(__file__).parent.parent
 DISTRIBUTION = "dse-hf"
+NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 
 
 def bundle_package(space: Path) -> bool:
     """Copies the package into a Space whose `requirements.txt` names dse-hf, and names its dependencies there instead.
 
-    Returns:
-        `bool`: whether the package was copied.
-
-    Raises:
-        ValueError: a line of `requirements.txt` is not a requirement.
+    Returns whether it copied. A line of `requirements.txt` that is not a requirement raises a ValueError.
     """
     path = space / "requirements.txt"
     if not path.is_file():
@@ -40,17 +37,13 @@ def bundle_package(space: Path) -> bool:
         else:
             lines.append(line)
     if wanted:
-        ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-        shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=ignored)
+        shutil.copytree(PACKAGE, space / PACKAGE.name, ignore=NOT_PUBLISHED)
         path.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
     return wanted
 
 
 def name_models(space: Path, owner: str) -> None:
-    """Adds the offered models that the owner of a Space has published to its metadata `models`.
-
-    The Hub then shows the Space on the pages of these models.
-    """
+    """Adds the offered models that the owner has published to a Space's metadata. Their pages then show the Space."""
     from huggingface_hub import HfApi, metadata_load, metadata_save
 
     from ..loading import OFFERED_MODELS

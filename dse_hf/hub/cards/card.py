@@ -42,27 +42,22 @@ def write_card(
     checkout of dse-hf, else from a template. Facts whose arguments are left out stay as the card has them.
 
     Args:
-        folder (`str` or `os.PathLike`):
-            Folder with `config.json` and `model.safetensors`.
-        base_model (`str`, *optional*):
-            The model that training started from: an id on the Hub, a folder or the name of an embedded model.
-        datasets (`Iterable[str]`, *optional*):
-            Training data: ids on the Hub, or folders. Their licences are looked up if possible.
-        license (`str`, *optional*):
-            Licence of the model, with the Hub's name for it, such as `"apache-2.0"`.
-        results (`dict`, *optional*):
-            Scores: the content of a `results.json` of `dse-hf evaluate`, or metric → number. By default they are read
-            from `results.json` in the folder, if it exists.
-        repo_id (`str`, *optional*):
-            Repository on the Hub from which the examples load the model. By default they load the folder, by a path
-            from its parent folder.
+        folder (`str` or `os.PathLike`): folder with `config.json` and `model.safetensors`.
+        base_model (`str`, *optional*): the model that training started from: an id on the Hub, a folder or the name
+            of an embedded model.
+        datasets (`Iterable[str]`, *optional*): training data: ids on the Hub, or folders. Their licences are looked
+            up if possible.
+        license (`str`, *optional*): licence of the model, with the Hub's name for it, such as `"apache-2.0"`.
+        results (`dict`, *optional*): the content of a `results.json` of `dse-hf evaluate`, or metric → number. By
+            default `results.json` in the folder, if it exists.
+        repo_id (`str`, *optional*): repository on the Hub from which the examples load the model. By default they
+            load the folder, by a path from its parent folder.
 
     Returns:
         `pathlib.Path`: the card.
 
     Raises:
-        ValueError: the folder is not a model, or the metadata of its card are not valid. The message is one line and
-            says what to do.
+        ValueError: the folder is not a model, or the metadata of its card are not valid.
     """
     folder = Path(folder)
     text = render_card(
@@ -133,11 +128,7 @@ def find_results(folder: Path) -> dict | None:
 
 
 def read_facts(folder: Path):
-    """The config of a model's folder, and the number of its parameters.
-
-    Raises:
-        ValueError: the folder lacks safetensors, or a valid config of a model of dse-hf.
-    """
+    """The config of a model's folder, and the number of its parameters."""
     from transformers import AutoConfig
 
     import dse_hf  # noqa: F401, registers our models with transformers

@@ -10,26 +10,17 @@ from ...evaluation.tables import describe_dataset, finished_systems, format_tabl
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of a model.
+    """The scores of a model."""
 
-    Args:
-        markdown (`str`): a table for the text of the card.
-        eval_results (`list[huggingface_hub.EvalResult]`): the same for its metadata.
-    """
-
-    markdown: str
-    eval_results: list
+    markdown: str  # a table for the text of the card
+    eval_results: list  # the same for its metadata, as `huggingface_hub.EvalResult`s
 
 
 def read_scores(results: dict | None, name: str) -> Scores | None:
-    r"""
-    Args:
-        results (`dict`, *optional*): what `dse-hf evaluate` writes (it has `models`), or metric → number, as the
-            Trainer gives them.
-        name (`str`): the model. Among the models of an evaluation it is found by the last part of its name.
+    """The scores of the model `name`, or `None` if there are none.
 
-    Returns:
-        `Scores`, or `None` if there are none.
+    `results` is what `dse-hf evaluate` writes, in which the model is found by the last part of its name, or metric →
+    number, as the Trainer gives them.
     """
     if not results:
         return None

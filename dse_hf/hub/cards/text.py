@@ -73,31 +73,22 @@ def describe_data(datasets: Iterable[str]) -> str:
     for dataset in datasets:
         is_folder = Path(dataset).exists()
         title = f"`{Path(dataset).name}`, a folder of the author's" if is_folder else f"`{dataset}`"
-        licence = _licence_of_folder(Path(dataset)) if is_folder else _licence_on_the_hub(dataset)
-        lines.append(f"- {title}; licence: {licence or 'not stated'}")
+        lines.append(f"- {title}; licence: {_licence(dataset, is_folder) or 'not stated'}")
     return "\n".join(lines)
 
 
-def _licence_of_folder(folder: Path) -> str | None:
+def _licence(dataset: str, is_folder: bool) -> str | None:
+    from huggingface_hub import HfApi
     from huggingface_hub.repocard import metadata_load
 
     try:
-        return _joined((metadata_load(folder / "README.md") or {}).get("license"))
-    except (OSError, ValueError):
+        if is_folder:
+            data = metadata_load(Path(dataset, "README.md"))
+        else:
+            data = HfApi().dataset_info(dataset, timeout=5).card_data
+    except Exception:  # no card, no network, or the dataset is gone: the card is written all the same
         return None
-
-
-def _licence_on_the_hub(dataset: str) -> str | None:
-    from huggingface_hub import HfApi
-
-    try:
-        data = HfApi().dataset_info(dataset, timeout=5).card_data
-    except Exception:  # no network, or the dataset is gone: the card is written all the same
-        return None
-    return _joined(data.get("license") if data is not None else None)
-
-
-def _joined(licence) -> str | None:
+    licence = data.get("license") if data is not None else None
     return ", ".join(licence) if isinstance(licence, list) else licence
 
 
