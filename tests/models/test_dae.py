@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from dse_hf import DAEConfig, DAEModel, DVAEConfig, DVAEModel, VanillaAutoEncoder, VariationalAutoEncoder
+from tests.models.test_separation import push_blocks
 
 
 def tiny_model(seed=0, **kwargs) -> DAEModel:
@@ -178,12 +179,8 @@ class TestSeparate:
         torch.testing.assert_close(tiled["foreground"], expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(sum(tiled.values()), waveform, atol=2e-6, rtol=0)
 
-        stream, parts, position = model.separation_stream(tile_length), [], 0
-        for size in [*blocks, length]:
-            parts.append(stream.push(waveform[None, :, position : position + size]))
-            position += size
-        parts.append(stream.flush())
-        torch.testing.assert_close(torch.cat(parts, dim=-1)[0, 0], expected, atol=1e-5, rtol=0)
+        streamed = push_blocks(model.separation_stream(tile_length), waveform, blocks)
+        torch.testing.assert_close(streamed[0], expected, atol=1e-5, rtol=0)
 
     def test_a_large_offset_is_taken_off_again(self):
         model, waveform = make_identity(tiny_model(log_offset=0.5)), torch.randn(1, 100)

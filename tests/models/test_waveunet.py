@@ -327,16 +327,9 @@ def test_polarity_flips_are_averaged_except_in_training(options):
 @pytest.mark.parametrize("average_polarity_flip", [False, True])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_hidden_states_are_what_leaves_the_blocks(padding, average_polarity_flip):
-    config = WaveUNetConfig(
-        num_layers=2,
-        channel_growth=3,
-        downsampling_kernel_size=5,
-        upsampling_kernel_size=3,
-        padding=padding,
-        average_polarity_flip=average_polarity_flip,
-    )
-    model = WaveUNetModel(config).eval()
-    mixture = torch.randn(1, 1, config.input_length_for(20))
+    options = {"padding": padding, "average_polarity_flip": average_polarity_flip}
+    model = tiny_model(channel_growth=3, downsampling_kernel_size=5, upsampling_kernel_size=3, **options)
+    mixture = torch.randn(1, 1, model.config.input_length_for(20))
     assert model(mixture).hidden_states is None
     output = model(mixture, output_hidden_states=True)
     assert [states.shape[1] for states in output.hidden_states] == [3, 6, 9, 6, 3]
