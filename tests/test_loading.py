@@ -170,22 +170,22 @@ def test_typo_is_answered_with_the_names(saved, monkeypatch):
     assert "did you mean" not in one_line("xyz")
 
 
-def test_hub_id_out_of_reach_is_reported_at_once(monkeypatch):
-    def no_route(*args, **kwargs):
-        raise ConnectionError
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionError(), "the Hub cannot be reached, and the cache does not have it"),
+        (
+            RepositoryNotFoundError.__new__(RepositoryNotFoundError),
+            "neither a folder here nor a model on the Hub; check the name",
+        ),
+    ],
+)
+def test_hub_id_that_cannot_be_had(monkeypatch, error, message):
+    def fail(*args, **kwargs):
+        raise error
 
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_route)
-    assert "the Hub cannot be reached, and the cache does not have it" in one_line("nobody/nothing")
-
-
-def test_hub_id_that_does_not_exist(monkeypatch):
-    def not_found(*args, **kwargs):
-        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
-
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", not_found)
-    assert one_line("nobody/nothing").startswith(
-        "model 'nobody/nothing': neither a folder here nor a model on the Hub; check the name"
-    )
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
+    assert one_line("nobody/nothing").startswith(f"model 'nobody/nothing': {message}")
 
 
 def test_file_instead_of_a_folder(saved):

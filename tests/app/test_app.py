@@ -102,32 +102,33 @@ def test_mix_has_the_snr(client, noise_type, tmp_path):
     assert snr == pytest.approx(0.0, abs=0.5)
 
 
-def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
-    files = {
-        "silent": (folder / "silent.wav", "silent"),
-        "empty": (folder / "empty.wav", "empty"),
-        "long": (folder / "long.wav", "limit here is 120 s"),
-        "text": (folder / "text.wav", "text.wav"),
-        "broken": (folder / "broken.flac", "broken.flac"),
-        "channels": (folder / "channels.wav", "9 channels"),
-    }
-    soundfile.write(files["silent"][0], np.zeros(RATE), RATE)
-    files["empty"][0].touch()
-    soundfile.write(files["long"][0], np.full(121 * 4000, 0.1), 4000)
-    files["text"][0].write_text("These are words.\n" * 100)
+BAD_FILES = {
+    "silent.wav": "silent",
+    "empty.wav": "empty",
+    "long.wav": "limit here is 120 s",
+    "text.wav": "text.wav",
+    "broken.flac": "broken.flac",
+    "channels.wav": "9 channels",
+}
+
+
+def write_bad_files(folder: Path) -> None:
+    soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
+    (folder / "empty.wav").touch()
+    soundfile.write(folder / "long.wav", np.full(121 * 4000, 0.1), 4000)
+    (folder / "text.wav").write_text("These are words.\n" * 100)
     content = tone(folder / "whole.flac").read_bytes()
-    files["broken"][0].write_bytes(content[: len(content) // 2])
-    soundfile.write(files["channels"][0], np.full((100, 9), 0.1), RATE)
-    return files
+    (folder / "broken.flac").write_bytes(content[: len(content) // 2])
+    soundfile.write(folder / "channels.wav", np.full((100, 9), 0.1), RATE)
 
 
-@pytest.mark.parametrize("kind", ["silent", "empty", "long", "text", "broken", "channels"])
-def test_a_sound_that_cannot_be_used_is_told_so_and_the_server_goes_on(client, kind, tmp_path):
-    path, words = bad_files(tmp_path)[kind]
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_sound_that_cannot_be_used_is_told_so_and_the_server_goes_on(client, name, tmp_path):
+    write_bad_files(tmp_path)
     with pytest.raises(AppError) as error:
-        client.predict(audio=handle_file(path), model="two", api_name="/separate")
+        client.predict(audio=handle_file(tmp_path / name), model="two", api_name="/separate")
     message = str(error.value)
-    assert words in message
+    assert BAD_FILES[name] in message
     assert "/" not in message and "Traceback" not in message
     files, _ = client.predict(audio=handle_file(tone(tmp_path / "good.wav")), model="two", api_name="/separate")
     assert len(files) == 2
@@ -149,12 +150,15 @@ def test_a_defect_of_ours_tells_nothing_of_the_server(client, models, tmp_path, 
     assert "secret" not in str(error.value)
 
 
-def post(url: str, data) -> dict:
-    request = urllib.request.Request(
-        url, json.dumps(data).encode(), {"Content-Type": "application/json", "Accept": "application/json"}
-    )
+def call(url: str, name: str, data: list) -> str:
+    """The events of a call over plain HTTP."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    address = f"{url}gradio_api/call/{name}"
+    request = urllib.request.Request(address, json.dumps({"data": data}).encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{address}/{event}", timeout=60) as answer:
+        return answer.read().decode()
 
 
 def test_no_file_of_the_server_can_be_had(url, tmp_path):
@@ -164,17 +168,12 @@ def test_no_file_of_the_server_can_be_had(url, tmp_path):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{url}gradio_api/file={path}", timeout=30)
         assert error.value.code in (403, 404)
-        data = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        event = post(f"{url}gradio_api/call/separate", {"data": [data, "two"]})["event_id"]
-        with urllib.request.urlopen(f"{url}gradio_api/call/separate/{event}", timeout=60) as answer:
-            text = answer.read().decode()
+        text = call(url, "separate", [{"path": path, "meta": {"_type": "gradio.FileData"}}, "two"])
         assert "event: error" in text and "root:" not in text
 
 
 def test_plain_http(url):
-    event = post(f"{url}gradio_api/call/models", {"data": []})["event_id"]
-    with urllib.request.urlopen(f"{url}gradio_api/call/models/{event}", timeout=60) as answer:
-        text = answer.read().decode()
+    text = call(url, "models", [])
     assert text.startswith("event: complete")
     assert [model["name"] for model in json.loads(text.split("data: ")[1])[0]] == ["two", "three"]
 
@@ -187,22 +186,6 @@ def test_the_api_is_documented_and_the_pages_own_events_are_not_in_it(client):
     assert named["/mix"] == ["clean", "noise_type", "noise", "snr_db"]
 
 
-def test_mcp_tools(url):
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
-
-    async def tools():
-        transport = streamablehttp_client(f"{url}gradio_api/mcp/")
-        async with transport as (read, write, _), ClientSession(read, write) as session:
-            await session.initialize()
-            return {tool.name: tool for tool in (await session.list_tools()).tools}
-
-    found = asyncio.run(tools())
-    separate = next(tool for name, tool in found.items() if name.endswith("separate"))
-    assert set(separate.inputSchema["properties"]) == {"audio", "model"}
-    assert "Separates a sound" in separate.description
-
-
 def test_an_mcp_client_gets_the_sources(url, tmp_path):
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
@@ -210,14 +193,16 @@ def test_an_mcp_client_gets_the_sources(url, tmp_path):
     source = tone(tmp_path / "tone.wav")
     sent = f"data:audio/wav;base64,{base64.b64encode(source.read_bytes()).decode()}"
 
-    async def call():
+    async def list_and_call():
         transport = streamablehttp_client(f"{url}gradio_api/mcp/")
         async with transport as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
-            name = next(tool.name for tool in (await session.list_tools()).tools if tool.name.endswith("separate"))
-            return await session.call_tool(name, {"audio": sent, "model": "two"})
+            separate = next(tool for tool in (await session.list_tools()).tools if tool.name.endswith("separate"))
+            return separate, await session.call_tool(separate.name, {"audio": sent, "model": "two"})
 
-    result = asyncio.run(call())
+    separate, result = asyncio.run(list_and_call())
+    assert set(separate.inputSchema["properties"]) == {"audio", "model"}
+    assert "Separates a sound" in separate.description
     assert not result.isError, result.content
     urls = re.findall(r"http://[^']+\.wav", result.content[0].text)
     separated = [soundfile.read(io.BytesIO(urllib.request.urlopen(url).read()), dtype="int16")[0] for url in urls]
@@ -288,8 +273,9 @@ def test_no_folder_of_ours_is_left_behind(client, tmp_path, monkeypatch):
     made, mkdtemp = [], tempfile.mkdtemp
     monkeypatch.setattr(tempfile, "mkdtemp", lambda *args, **kwargs: made.append(mkdtemp(*args, **kwargs)) or made[-1])
     client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
+    write_bad_files(tmp_path)
     with pytest.raises(AppError):
-        client.predict(audio=handle_file(bad_files(tmp_path)["silent"][0]), model="two", api_name="/separate")
+        client.predict(audio=handle_file(tmp_path / "silent.wav"), model="two", api_name="/separate")
     ours = [folder for folder in made if Path(folder).name.startswith("dse-hf-")]
     assert len(ours) == 2
     assert [folder for folder in ours if Path(folder).exists()] == []

@@ -104,12 +104,10 @@ def test_a_file_is_separated_as_on_the_command_line(page, tmp_path):
     for name in ("Foreground", "Background"):
         assert page.locator("#results").get_by_text(name, exact=True).first.is_visible()
 
-    with page.expect_download() as download:
-        page.locator("#results").get_by_role("button", name="Download foreground").click()
-    download.value.save_as(tmp_path / "browser.wav")
-    with page.expect_download() as download:
-        page.locator("#results").get_by_role("button", name="Download all (zip)").click()
-    download.value.save_as(tmp_path / "all.zip")
+    for name, file in (("Download foreground", "browser.wav"), ("Download all (zip)", "all.zip")):
+        with page.expect_download() as download:
+            page.locator("#results").get_by_role("button", name=name).click()
+        download.value.save_as(tmp_path / file)
 
     command = [sys.executable, "-m", "dse_hf", "separate", str(NOISY), "-o", str(tmp_path), "--quiet"]
     subprocess.run(command, check=True, timeout=120)

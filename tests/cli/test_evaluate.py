@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import signal
@@ -9,13 +8,13 @@ import time
 import numpy as np
 import psutil
 import pytest
-import soundfile
 
 from dse_hf import WaveUNetConfig, WaveUNetModel
 from dse_hf.cli import evaluate as cli_evaluate
 from dse_hf.cli import main
 from dse_hf.evaluation import run
 
+from ..data.clips import write_clips
 from ..fresh import TRANSFORMERS, run_dse_hf
 
 
@@ -24,13 +23,10 @@ def desk(tmp_path_factory):
     """A folder with a tiny model, and two clips of speech and a noise to mix."""
     folder, rng = tmp_path_factory.mktemp("desk"), np.random.default_rng(0)
     WaveUNetModel(WaveUNetConfig(num_layers=2, channel_growth=4, padding="same")).save_pretrained(folder / "tiny")
-    for name, clips in (("speech", ("a", "b")), ("noise", ("train",))):
-        (folder / name / "test").mkdir(parents=True)
-        for clip in clips:
-            # DNSMOS doubles that length until it has one window of its own, and other lengths until it has several.
-            soundfile.write(folder / name / "test" / f"{clip}.wav", rng.normal(size=2300) * 0.1, 16000)
-    with open(folder / "noise" / "test" / "metadata.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("file_name", "kind"), ("train.wav", "machine")])
+    # DNSMOS doubles that length until it has one window of its own, and other lengths until it has several.
+    a, b, train = (rng.normal(size=2300) * 0.1 for _ in range(3))
+    write_clips(folder / "speech" / "test", {"a.wav": a, "b.wav": b})
+    write_clips(folder / "noise" / "test", {"train.wav": train}, kind=["machine"])
     return folder
 
 

@@ -19,6 +19,10 @@ from tests.cli.test_separate import failures
         (["separate", "a.wav", "--format", "xyz"], "invalid choice: 'xyz'"),
         (["separate", "a.wav", "--sources", "a,,b"], "'a,,b': give names separated by commas"),
         (["separate", "a.wav", "--sauces", "a"], "unrecognized arguments"),
+        *(
+            (["separate", "-", *others], "- does not go with")
+            for others in (["a.wav"], ["-o", "out"], ["--json"], ["--format", "flac"], ["-"])
+        ),
         (["convert", "a.pth"], "required: OUT"),
     ],
 )

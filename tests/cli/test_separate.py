@@ -261,16 +261,6 @@ def test_pipe_without_audio(folder, model, monkeypatch, capsys):
     assert ": not an audio format" in line
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-", "a.wav"], ["-", "-o", "out"], ["-", "--json"], ["-", "--format", "flac"], ["-", "-"]]
-)
-def test_pipe_stands_alone(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["separate", *arguments])
-    assert stop.value.code == 2
-    assert "- does not go with" in capsys.readouterr().err
-
-
 # ── Arguments ──
 
 

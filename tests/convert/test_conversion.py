@@ -129,18 +129,15 @@ class TestWaveUNet:
         torch.testing.assert_close((output.foreground, output.background), expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(plain, expected, atol=1e-5, rtol=0)
 
-    def test_config_and_feature_extractor(self, checkpoint, tmp_path):
-        folder = convert_checkpoint(checkpoint(waveunet_state(channels=2)), tmp_path / "out", sampling_rate=22050)
+    @pytest.mark.parametrize(("options", "sampling_rate"), [({}, 16000), ({"sampling_rate": 22050}, 22050)])
+    def test_config_and_feature_extractor(self, checkpoint, tmp_path, options, sampling_rate):
+        folder = convert_checkpoint(checkpoint(waveunet_state(channels=2)), tmp_path / "out", **options)
         config = WaveUNetModel.from_pretrained(folder).config
         assert (config.num_layers, config.channel_growth, config.channels) == (3, 4, 2)
         assert (config.downsampling_kernel_size, config.upsampling_kernel_size) == (5, 3)
         assert (config.padding, config.output, config.sources) == ("same", "difference", ["foreground", "background"])
         extractor = WaveformFeatureExtractor.from_pretrained(folder)
-        assert config.sampling_rate == extractor.sampling_rate == 22050 and extractor.feature_size == 2
-
-    def test_default_sampling_rate(self, checkpoint, tmp_path):
-        folder = convert_checkpoint(checkpoint(waveunet_state()), tmp_path / "out")
-        assert WaveUNetModel.from_pretrained(folder).config.sampling_rate == 16000
+        assert config.sampling_rate == extractor.sampling_rate == sampling_rate and extractor.feature_size == 2
 
 
 class TestCheckpoints:

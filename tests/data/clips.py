@@ -1,5 +1,6 @@
 """Tiny datasets for the tests of dse_hf.data."""
 
+import csv
 import io
 from types import SimpleNamespace
 
@@ -32,6 +33,16 @@ def item(samples, name: str = "clip.wav", **options) -> dict:
 def constant(value: float, length: int = 2000):
     """A clip that its value identifies."""
     return np.full(length, value, np.float32)
+
+
+def write_clips(folder, clips: dict, rate: int = RATE, **columns) -> None:
+    """Writes files (name → samples), and a metadata.csv if there are columns (name → a value for each file)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, samples in clips.items():
+        soundfile.write(folder / name, samples, rate)
+    if columns:
+        with open(folder / "metadata.csv", "w", newline="") as file:
+            csv.writer(file).writerows([("file_name", *columns), *zip(clips, *columns.values(), strict=True)])
 
 
 def pair_rows(count: int, length: int = 2000, start: int = 1) -> list[dict]:

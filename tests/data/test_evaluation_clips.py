@@ -1,14 +1,12 @@
-import csv
 import itertools
 
 import numpy as np
 import pytest
-import soundfile
 from datasets import Dataset
 
 from dse_hf.data import Clip, DataArguments, evaluation_clips
 from dse_hf.data.augmentation import rms
-from tests.data.clips import RATE, pair_rows
+from tests.data.clips import RATE, pair_rows, write_clips
 
 
 SOURCES = ("foreground", "background")
@@ -19,14 +17,8 @@ def corpus(tmp_path_factory):
     """Three voices and two kinds of noise, in folders; the noise is shorter than the speech."""
     folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
     for name, column, count, length in (("speech", "speaker", 3, 4000), ("noise", "kind", 2, 1500)):
-        target = folder / name / "test"
-        target.mkdir(parents=True)
-        with open(target / "metadata.csv", "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file_name", column])
-            for index in range(count):
-                soundfile.write(target / f"{index}.wav", rng.normal(size=length) * 0.2, RATE, subtype="FLOAT")
-                writer.writerow([f"{index}.wav", f"{column} {index}"])
+        clips = {f"{index}.wav": rng.normal(size=length) * 0.2 for index in range(count)}
+        write_clips(folder / name / "test", clips, **{column: [f"{column} {index}" for index in range(count)]})
     return DataArguments(str(folder / "speech"), str(folder / "noise"))
 
 

@@ -3,16 +3,15 @@
 All they need is sums in double precision, whose last bits do not reach the samples, and single operations.
 """
 
-import csv
 import hashlib
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
+from tests.data.clips import write_clips
 
 
 HELD_OUT = {
@@ -43,17 +42,11 @@ def corpus(tmp_path_factory):
     """Speech in short clips of three speakers, and noise of two kinds, in random steps: no sine, no rounding."""
     folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(7)
     for name, column, groups in (("speech", "speaker", "abc"), ("noise", "kind", "xy")):
-        target = folder / name / "test"
-        target.mkdir(parents=True)
-        rows = []
+        clips = {}
         for index in range(9):
-            samples = rng.integers(-9000, 9000, size=int(rng.integers(8000, 120000))).astype(np.int16)
-            soundfile.write(target / f"{index}.flac", samples, 16000)
-            rows.append({"file_name": f"{index}.flac", column: groups[index % len(groups)]})
-        with open(target / "metadata.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+            samples = rng.integers(-9000, 9000, size=int(rng.integers(8000, 120000)))
+            clips[f"{index}.flac"] = samples.astype(np.int16)
+        write_clips(folder / name / "test", clips, **{column: (groups * 9)[:9]})
     return folder
 
 

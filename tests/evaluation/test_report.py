@@ -27,17 +27,10 @@ def record(name, si_sdr, improvement, pesq=1.5, **attributes):
 
 def results_of(sampling_rate=16000, **clips):
     sources = ["foreground", "background"]
+    dataset = {"name": "set", "split": "test", "clips": 2, "seconds": 12.0, "fingerprint": "abc"}
     return {
         "models": {name: {**summarize(records, sources), "clips": records} for name, records in clips.items()},
-        "dataset": {
-            "name": "set",
-            "split": "test",
-            "clips": 2,
-            "seconds": 12.0,
-            "sampling_rate": sampling_rate,
-            "sources": sources,
-            "fingerprint": "abc",
-        },
+        "dataset": {**dataset, "sampling_rate": sampling_rate, "sources": sources},
         "versions": {"torch": "1"},
         "hardware": "a machine",
     }

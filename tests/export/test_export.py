@@ -13,6 +13,7 @@ import torch
 from dse_hf import DAEConfig, DAEModel, cli, files, load_model
 from dse_hf.export import export_onnx
 from tests.models.test_waveunet import tiny_model
+from tests.models.test_waveunet_arrangements import random_model
 
 
 NOISY = Path(__file__).parents[2] / "model_cards" / "waveunet-speech-16khz" / "example" / "noisy.wav"
@@ -53,9 +54,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_any_network_gives_what_separate_gives_for_any_length_and_batch(tmp_path, options):
-    model = tiny_model(**options)
-    for parameter in model.parameters():  # biases are zero at first
-        torch.nn.init.normal_(parameter, std=0.2)
+    model = random_model(**options)
     export_onnx(model, tmp_path / "m.onnx")
     for length in (1, 2, 3, 4, 5, 8, 9, 100, 777):
         mixture = noise(2, model.config.channels, length)
@@ -102,9 +101,7 @@ def test_smaller_files_are_near(tmp_path, example, dtype, size, snr):
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_the_metadata_tell_how_to_tile(tmp_path, padding):
-    model = tiny_model(padding=padding, num_layers=3, sampling_rate=8000)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    model = random_model(padding=padding, num_layers=3, sampling_rate=8000)
     export_onnx(model, tmp_path / "m.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
     about = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}

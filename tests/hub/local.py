@@ -42,14 +42,9 @@ class Fault:
 
 
 class LocalHub:
-    """
-    Args:
-        root: a folder to keep everything in, made if missing.
+    """Keeps everything in the folder `root`. `HF_ENDPOINT` must be `url`; `HF_TOKEN` may be `token` or `guest_token`.
 
-    Attributes:
-        url: what `HF_ENDPOINT` has to be.
-        token, guest_token: what `HF_TOKEN` may be.
-        requests: all requests so far, as `(method, path, status)`; the status is None where the answer broke off.
+    `requests` lists all requests so far as `(method, path, status)`. The status is None if the answer broke off.
     """
 
     def __init__(self, root: Path):
@@ -223,13 +218,10 @@ class LocalHub:
     def run(
         self, code: str, *arguments, without: tuple[str, ...] = (), impatient: bool = False, cwd=None, **environment
     ) -> str:
-        """What a fresh interpreter prints that runs `code`; stops the test with its error if it fails.
+        """Returns what a fresh interpreter prints that runs `code`, whose error stops the test if it fails.
 
-        Args:
-            arguments: its `sys.argv[1:]`.
-            without: packages that cannot be imported there, as if they were not installed.
-            impatient: do not wait before trying again, so that what fails in the end fails at once.
-            environment: of `environment`.
+        `arguments` are its `sys.argv[1:]`. It cannot import the packages in `without`. With `impatient`, it does not
+        wait before it tries again. `environment` has the other options.
         """
         prelude = f"import sys\nfor name in {without!r}: sys.modules[name] = None\n"
         if impatient:

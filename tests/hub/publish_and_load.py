@@ -51,10 +51,8 @@ def publish_and_load(folder: Path, python: str | None = None) -> int:
     Without `python`, the interpreter to load with, this one does it, with everything hidden that `HIDDEN` names.
     """
     with LocalHub(folder / "hub") as hub:
-        publish, separate = (
-            ["publish", EXAMPLE.parent.parent.name, REPO],
-            ["separate", str(EXAMPLE), "-o", str(folder)],
-        )
+        publish = ["publish", EXAMPLE.parent.parent.name, REPO]
+        separate = ["separate", str(EXAMPLE), "-o", str(folder)]
         hub.run(f"import sys; from dse_hf.cli import main; sys.exit(main({publish}) or main({separate}))")
         alone = folder / "alone.wav"
         if python is None:

@@ -93,24 +93,13 @@ def add_repo_routes(app: FastAPI, store: Store) -> None:
             siblings = [
                 {"rfilename": path, **details(file, "blobId", "sha256")} for path, file in commit.files.items()
             ]
-        card = (
-            card_data((store.blobs / commit.files["README.md"].key).read_text())
-            if "README.md" in commit.files
-            else None
-        )
+        readme = commit.files.get("README.md")
+        card = card_data((store.blobs / readme.key).read_text()) if readme is not None else None
         dates = {"lastModified": commit.date, "createdAt": next(iter(repo.commits.values())).date}
         gated = "manual" if repo.gated else False
         known = {"id": repo.id, "sha": commit.id, "private": repo.private, "gated": gated, "sdk": repo.sdk}
-        return {
-            **known,
-            **dates,
-            "tags": [],
-            "siblings": siblings,
-            "cardData": card,
-            "disabled": False,
-            "downloads": 0,
-            "likes": 0,
-        }
+        constant = {"tags": [], "disabled": False, "downloads": 0, "likes": 0}
+        return {**known, **dates, **constant, "siblings": siblings, "cardData": card}
 
     @app.get(f"{api}/auth-check")
     async def auth_check(request: Request):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -47,12 +48,7 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """One without a card."""
-    target = tmp_path / "tiny"
-    target.mkdir()
-    for path in saved.iterdir():
-        if path.is_file() and path.name != "README.md":
-            (target / path.name).write_bytes(path.read_bytes())
-    return target
+    return shutil.copytree(saved, tmp_path / "tiny", ignore=shutil.ignore_patterns("README.md"))
 
 
 def valid(path: Path) -> ModelCard:

@@ -19,21 +19,11 @@ from .local import LocalHub
 
 
 MODEL_FILES = {
-    "README.md",
-    "config.json",
-    "configuration_waveunet.py",
-    "feature_extraction_waveform.py",
-    "model.safetensors",
-    "configuration_separation.py",
-    "modeling_separation.py",
-    "modeling_separation_stream.py",
-    "modeling_waveunet.py",
-    "modeling_waveunet_batch.py",
-    "modeling_waveunet_blocks.py",
-    "modeling_waveunet_frames.py",
-    "modeling_waveunet_stream.py",
-    "pipeline_audio_to_audio.py",
-    "preprocessor_config.json",
+    *("README.md", "config.json", "model.safetensors", "preprocessor_config.json"),
+    *("configuration_separation.py", "configuration_waveunet.py", "feature_extraction_waveform.py"),
+    *("modeling_separation.py", "modeling_separation_stream.py", "pipeline_audio_to_audio.py"),
+    *("modeling_waveunet.py", "modeling_waveunet_batch.py", "modeling_waveunet_blocks.py"),
+    *("modeling_waveunet_frames.py", "modeling_waveunet_stream.py"),
 }
 
 

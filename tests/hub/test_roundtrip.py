@@ -173,18 +173,13 @@ print(json.dumps(told))
 # Audio packages and the like are missing where only torch and transformers are installed.
 ONLY_TRANSFORMERS = ("dse_hf", "datasets", "soundfile", "soxr", "av", "scipy", "wrapt", "matplotlib", "torchaudio")
 
+SENT = ("parts", "waveunet", "waveunet-2", "dae", "dvae", "private", "sharded", "trained")
 LOADED = {
-    **dict.fromkeys(["parts", "waveunet", "waveunet-2", "dae", "dvae", "private", "sharded", "trained"], True),
-    **{
-        f"config of {name}": 16000
-        for name in ["parts", "waveunet", "waveunet-2", "dae", "dvae", "private", "sharded", "trained"]
-    },
-    "dtype": True,
-    "device_map": True,
-    "extractor of parts": "WaveformFeatureExtractor",
-    "extractor of waveunet": "WaveformFeatureExtractor",
-    "extractor of dae": "SpectrogramFeatureExtractor",
-    "extractor of dvae": "SpectrogramFeatureExtractor",
+    **dict.fromkeys(SENT, True),
+    **dict.fromkeys((f"config of {name}" for name in SENT), 16000),
+    **{"dtype": True, "device_map": True},
+    **{f"extractor of {name}": "WaveformFeatureExtractor" for name in ("parts", "waveunet")},
+    **{f"extractor of {name}": "SpectrogramFeatureExtractor" for name in ("dae", "dvae")},
 }
 
 
@@ -212,13 +207,10 @@ def test_what_is_on_the_hub_needs_nothing_else(filled):
 def test_all_of_it_comes_back_with_transformers_alone_and_then_offline(filled):
     rest = {f"pipeline of {name}": True for name in ("waveunet", "dae", "dvae")}
     wanted = {**LOADED, **rest, "where the code is from": "transformers_modules", "without trust": True}
-    told = json.loads(filled.run(LOAD_WITHOUT_DSE_HF, filled.root, without=ONLY_TRANSFORMERS, home="alone"))
-    assert told == wanted
-    requests = len(filled.requests)
-    told = json.loads(
-        filled.run(LOAD_WITHOUT_DSE_HF, filled.root, without=ONLY_TRANSFORMERS, home="alone", offline=True)
-    )
-    assert told == wanted
+    for offline in (False, True):
+        requests = len(filled.requests)
+        options = {"without": ONLY_TRANSFORMERS, "home": "alone", "offline": offline}
+        assert json.loads(filled.run(LOAD_WITHOUT_DSE_HF, filled.root, **options)) == wanted
     assert len(filled.requests) == requests
 
 
@@ -265,41 +257,28 @@ def test_names_that_cannot_be_loaded_say_why_and_what_to_do(filled, tmp_path):
     other = {**json.loads(small["config.json"]), "channel_growth": 5}
     filled.create_repo("org/unfit", files={**small, "config.json": json.dumps(other)})
     nowhere = {"endpoint": "http://127.0.0.1:9"}
-    calls = [
-        ("org/parts", {}),
-        ("org/nothing", {}),
-        ("org/private", {"token": "hf_guest"}),
-        ("org/gated", {"token": "hf_guest"}),
-        ("org/parts", {"token": "hf_wrong"}),
-        ("org/parts", {"revision": "v9"}),
-        ("org/pickle", {}),
-        ("org/empty", {}),
-        ("org/bert", {}),
-        ("org/code", {}),
-        ("org/unfit", {}),
-        ("org/sharded", nowhere),
-        ("org/parts", nowhere),
+    guest, commit = {"token": "hf_guest"}, filled.commits("org/parts")[0].id[:7]
+    absent = "neither a folder here nor a model on the Hub; check the name (if it is private, run"
+    wanted = [
+        ("org/parts", {}, f"model org/parts: from the Hub, commit {commit}, "),
+        ("org/nothing", {}, absent),
+        ("org/private", guest, absent),
+        ("org/gated", guest, "is gated; ask for access on its page, then run `hf auth login`"),
+        (
+            "org/parts",
+            {"token": "hf_wrong"},
+            "the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN",
+        ),
+        ("org/parts", {"revision": "v9"}, "has no revision 'v9'; see the branches on its page"),
+        ("org/pickle", {}, "has no model.safetensors; other files with weights are not opened, since a"),
+        ("org/empty", {}, "has no config.json, so it is not a model of transformers; or give a model that"),
+        ("org/bert", {}, "is a bert model, which does not separate; or give a model that dse-hf made"),
+        ("org/code", {}, "needs code of its own, which is not run; or give a model that dse-hf made"),
+        ("org/unfit", {}, "its weights do not fit its config.json: network.encoder.0.weight has shape (4, 1, 15)"),
+        ("org/sharded", nowhere, "the Hub cannot be reached, and the cache does not have it; check the network"),
+        ("org/parts", nowhere, f"model org/parts: from the cache, as the Hub is out of reach, commit {commit}, "),
     ]
-    printed = filled.run(REFUSED, json.dumps(calls), home="refused").splitlines()
-    commit = filled.commits("org/parts")[0].id[:7]
-    for line, wanted in zip(
-        printed,
-        [
-            f"model org/parts: from the Hub, commit {commit}, ",
-            "model 'org/nothing': neither a folder here nor a model on the Hub; check the name (if it is private, run",
-            "model 'org/private': neither a folder here nor a model on the Hub; check the name (if it is private, run",
-            "model 'org/gated': is gated; ask for access on its page, then run `hf auth login`",
-            "model 'org/parts': the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN",
-            "model 'org/parts': has no revision 'v9'; see the branches on its page",
-            "model 'org/pickle': has no model.safetensors; other files with weights are not opened, since a",
-            "model 'org/empty': has no config.json, so it is not a model of transformers; or give a model that",
-            "model 'org/bert': is a bert model, which does not separate; or give a model that dse-hf made",
-            "model 'org/code': needs code of its own, which is not run; or give a model that dse-hf made",
-            "model 'org/unfit': its weights do not fit its config.json: network.encoder.0.weight has shape (4, 1, 15)",
-            "model 'org/sharded': the Hub cannot be reached, and the cache does not have it; check the network",
-            f"model org/parts: from the cache, as the Hub is out of reach, commit {commit}, ",
-        ],
-        strict=True,
-    ):
-        assert line.startswith(wanted)
+    printed = filled.run(REFUSED, json.dumps([call[:2] for call in wanted]), home="refused").splitlines()
+    for line, (name, _, message) in zip(printed, wanted, strict=True):
+        assert line.startswith(message if message.startswith("model ") else f"model {name!r}: {message}")
     assert not any("pytorch_model.bin" in path for _, path, _ in filled.requests)

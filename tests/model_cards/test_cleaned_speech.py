@@ -1,6 +1,5 @@
 """The script that makes the cleaned targets of the default model's last stage."""
 
-import csv
 import sys
 
 import numpy as np
@@ -10,6 +9,7 @@ import soundfile
 from dse_hf.data import ClipCollection
 from dse_hf.data.augmentation import rms
 
+from ..data.clips import write_clips
 from .test_scripts import script as card_script
 
 
@@ -36,15 +36,11 @@ def test_the_dataset_has_every_recording_and_its_cleaned_version(script, tmp_pat
     """Recordings of a tone in hiss; the denoiser, which hears a speaker's clips one after another, knows the tone."""
     rng = np.random.default_rng(0)
     (tmp_path / "corpus.json").write_text("{}")
-    (tmp_path / "speech" / "train").mkdir(parents=True)
     rows = [(f"{number}.flac", "ab"[number % 2], 0.5 + number / 10) for number in range(5)]
-    tones = {}
-    for name, _, seconds in rows:
-        tones[name] = 0.3 * np.sin(0.3 * np.arange(round(16000 * seconds)))
-        noisy = tones[name] + 0.002 * rng.normal(size=len(tones[name]))
-        soundfile.write(tmp_path / "speech" / "train" / name, noisy, 16000)
-    with open(tmp_path / "speech" / "train" / "metadata.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("file_name", "speaker", "duration"), *rows])
+    _, speakers, durations = zip(*rows)
+    tones = {name: 0.3 * np.sin(0.3 * np.arange(round(16000 * seconds))) for name, _, seconds in rows}
+    noisy = {name: tone + 0.002 * rng.normal(size=len(tone)) for name, tone in tones.items()}
+    write_clips(tmp_path / "speech" / "train", noisy, speaker=speakers, duration=durations)
     heard = []
 
     class Denoiser:

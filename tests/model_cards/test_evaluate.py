@@ -1,6 +1,5 @@
 """The script behind `make evaluate`."""
 
-import csv
 import json
 import shutil
 import sys
@@ -13,6 +12,7 @@ import soundfile
 from dse_hf import load_model
 from dse_hf.evaluation.systems import load_system
 
+from ..data.clips import write_clips
 from ..fresh import TRANSFORMERS, run_script
 
 
@@ -36,14 +36,8 @@ def corpus(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
     (folder / "corpus.json").write_text("{}")
     for name, column, labels in (("speech", "speaker", ("ada", "bob")), ("noise", "kind", ("crowd", "music"))):
-        (folder / name / "test").mkdir(parents=True)
-        rows = [{"file_name": f"{label}.flac", column: label} for label in labels]
-        for row in rows:
-            soundfile.write(folder / name / "test" / row["file_name"], rng.normal(size=16000) * 0.1, 16000)
-        with open(folder / name / "test" / "metadata.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        clips = {f"{label}.flac": rng.normal(size=16000) * 0.1 for label in labels}
+        write_clips(folder / name / "test", clips, **{column: labels})
     return folder
 
 

@@ -28,16 +28,14 @@ def make_folder(model_type: str, folder) -> None:
     import dse_hf
 
     torch.manual_seed(0)
-    fields = {
-        "waveunet": {"num_layers": 2, "channel_growth": 4},
-        "dae": {"hidden_sizes": [16, 12], "latent_dim": 8, "n_fft": 32, "hop_length": 16, "sampling_rate": 16000},
-        "dvae": {"hidden_sizes": [16, 12], "latent_dim": 8, "n_fft": 32, "hop_length": 16, "sampling_rate": 16000},
-    }[model_type]
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **fields)).eval()
     if model_type == "waveunet":
+        fields = {"num_layers": 2, "channel_growth": 4}
         extractor = dse_hf.WaveformFeatureExtractor(sampling_rate=16000)
     else:
-        extractor = dse_hf.SpectrogramFeatureExtractor(sampling_rate=16000, n_fft=32, hop_length=16)
+        spectrum = {"n_fft": 32, "hop_length": 16, "sampling_rate": 16000}
+        fields = {"hidden_sizes": [16, 12], "latent_dim": 8, **spectrum}
+        extractor = dse_hf.SpectrogramFeatureExtractor(**spectrum)
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **fields)).eval()
     dse_hf.AudioToAudioPipeline(model=model, feature_extractor=extractor, task="audio-to-audio").save_pretrained(
         folder
     )
@@ -82,19 +80,14 @@ def test_auto_classes_know_our_models(imports):
 @pytest.mark.parametrize(
     "module",
     [
-        "models.modeling_waveunet",
-        "models.modeling_dae",
-        "models.modeling_dvae",
-        "models.configuration_dvae",
-        "models.feature_extraction_waveform",
-        "models.feature_extraction_spectrogram",
-        "models.pipeline_audio_to_audio",
+        *("modeling_waveunet", "modeling_dae", "modeling_dvae", "configuration_dvae"),
+        *("feature_extraction_waveform", "feature_extraction_spectrogram", "pipeline_audio_to_audio"),
     ],
 )
 def test_any_module_may_be_the_first_import(module):
     run_python(
         f"""
-        import dse_hf.{module}
+        import dse_hf.models.{module}
         from transformers import AutoConfig, AutoModel
         AutoModel.from_config(AutoConfig.for_model("waveunet", num_layers=1, channel_growth=2))
         """,
@@ -169,8 +162,6 @@ class TestPipeline:
         np.testing.assert_allclose(sum(item["audio"] for item in items), samples, atol=1e-6)
 
     def test_every_way_to_give_audio_gives_the_same(self, separate, tmp_path):
-        import soundfile
-
         samples = (np.random.default_rng(0).uniform(-0.5, 0.5, 2000) * 32768).round() / 32768
         path = tmp_path / "noisy.wav"
         soundfile.write(path, samples, 16000, subtype="PCM_16")

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from dse_hf import DAEConfig, DAEModel, DVAEConfig, DVAEModel, VanillaAutoEncoder
+from dse_hf import DAEConfig, DAEModel, DVAEConfig, DVAEModel, VanillaAutoEncoder, VariationalAutoEncoder
+from tests.models.test_separation import push_blocks
 
 
 def tiny_model(seed=0, **kwargs) -> DAEModel:
@@ -38,11 +38,7 @@ def reference_separation(model, waveform: torch.Tensor) -> torch.Tensor:
     # Zeros on both sides, so that the frames start at multiples of the hop and hold every sample.
     left = config.n_fft // 2
     padded = F.pad(waveform, (left, left + (-length % config.hop_length)))
-    transform = {
-        "n_fft": config.n_fft,
-        "hop_length": config.hop_length,
-        "window": torch.hann_window(config.n_fft),
-    }
+    transform = {"n_fft": config.n_fft, "hop_length": config.hop_length, "window": torch.hann_window(config.n_fft)}
     spectrum = torch.stft(padded, **transform, pad_mode="constant", return_complex=True)
     features = (spectrum.abs() + config.log_offset).log().transpose(1, 2)
     with torch.no_grad():
@@ -92,11 +88,7 @@ class TestNetwork:
 
     @pytest.mark.parametrize(
         ("hidden", "dropping"),
-        [
-            ([8, 7, 6], {"encoder.1.3", "decoder.2.3"}),
-            ([8], {"encoder.1.3", "decoder.0.3"}),
-            ([], {"encoder.1.3"}),
-        ],
+        [([8, 7, 6], {"encoder.1.3", "decoder.2.3"}), ([8], {"encoder.1.3", "decoder.0.3"}), ([], {"encoder.1.3"})],
     )
     def test_drops_only_in_the_first_layer_and_its_mirror(self, hidden, dropping):
         network = VanillaAutoEncoder(9, 3, hidden, dropout=0.5)
@@ -109,9 +101,10 @@ class TestNetwork:
         silent = VanillaAutoEncoder(9, 3, hidden)
         assert torch.equal(silent.train()(frames), silent.eval()(frames))
 
-    def test_never_changes_its_arguments(self):
+    @pytest.mark.parametrize("network_class", [VanillaAutoEncoder, VariationalAutoEncoder])
+    def test_never_changes_its_arguments(self, network_class):
         hidden = [8, 7]
-        first, second = VanillaAutoEncoder(9, 3, hidden), VanillaAutoEncoder(9, 3, hidden)
+        first, second = network_class(9, 3, hidden), network_class(9, 3, hidden)
         assert hidden == [8, 7]
         assert [p.shape for p in first.parameters()] == [p.shape for p in second.parameters()]
         frames = torch.randn(2, 9)
@@ -151,31 +144,6 @@ class TestModel:
         with pytest.raises(ValueError, match=message):
             tiny_model()(*(torch.ones(shape) for shape in shapes))
 
-    def test_gradient_checkpointing_gives_the_same_gradients(self):
-        model = tiny_model(dropout=0.5).train()
-        frames = torch.randn(4, 9)
-        gradients = []
-        for checkpointing in (False, True):
-            if checkpointing:
-                model.gradient_checkpointing_enable()
-                assert model.network.encoder[1].gradient_checkpointing
-            model.zero_grad()
-            torch.manual_seed(1)  # drops the same units
-            model(frames, labels=frames).loss.backward()
-            gradients.append([p.grad.clone() for p in model.parameters()])
-        torch.testing.assert_close(*gradients)
-
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-    def test_round_trip_is_exact(self, dtype, tmp_path):
-        model = tiny_model(dropout=0.1).to(dtype).eval()
-        model.save_pretrained(tmp_path)
-        loaded = DAEModel.from_pretrained(tmp_path, dtype="auto")
-        assert loaded.dtype == dtype and loaded.config.to_diff_dict() == model.config.to_diff_dict()
-        for (name, old), (_, new) in zip(model.state_dict().items(), loaded.state_dict().items()):
-            assert torch.equal(old, new), name
-        frames = torch.randn(3, 9, dtype=dtype)
-        assert torch.equal(model(frames).reconstruction, loaded(frames).reconstruction)
-
     def test_new_weights_have_pytorchs_initialisation(self):
         config = tiny_model(hidden_sizes=[400]).config
         for model in (DAEModel(config), DAEModel.from_pretrained(None, config=config, state_dict={})):
@@ -211,12 +179,8 @@ class TestSeparate:
         torch.testing.assert_close(tiled["foreground"], expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(sum(tiled.values()), waveform, atol=2e-6, rtol=0)
 
-        stream, parts, position = model.separation_stream(tile_length), [], 0
-        for size in [*blocks, length]:
-            parts.append(stream.push(waveform[None, :, position : position + size]))
-            position += size
-        parts.append(stream.flush())
-        torch.testing.assert_close(torch.cat(parts, dim=-1)[0, 0], expected, atol=1e-5, rtol=0)
+        streamed = push_blocks(model.separation_stream(tile_length), waveform, blocks)
+        torch.testing.assert_close(streamed[0], expected, atol=1e-5, rtol=0)
 
     def test_a_large_offset_is_taken_off_again(self):
         model, waveform = make_identity(tiny_model(log_offset=0.5)), torch.randn(1, 100)
@@ -256,12 +220,7 @@ class TestSeparate:
 class TestConfig:
     def test_defaults_are_libdses_recipe(self):
         config = DAEConfig()
-        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (
-            8000,
-            256,
-            128,
-            1e-8,
-        )
+        assert (config.sampling_rate, config.n_fft, config.hop_length, config.log_offset) == (8000, 256, 128, 1e-8)
         assert (config.input_dim, config.hidden_sizes, config.latent_dim) == (129, [2048, 500], 180)
         assert (config.sources, config.channels) == (["foreground", "background"], 1)
 
@@ -286,37 +245,6 @@ class TestConfig:
         ):
             with pytest.raises(ValueError, match=r"input_dim=80: .* n_fft // 2 \+ 1 = 129"):
                 take_waveforms()
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("hidden_sizes", [4, 0]),
-            ("hidden_sizes", [1.5]),
-            ("hidden_sizes", [10**6]),
-            ("hidden_sizes", [1] * 65),
-            ("latent_dim", 0),
-            ("latent_dim", "180"),
-            ("input_dim", -1),
-            ("dropout", 1.0),
-            ("dropout", -0.1),
-            ("dropout", float("nan")),
-            ("sampling_rate", 0),
-            ("n_fft", 1),
-            ("n_fft", -256),
-            ("hop_length", 0),
-            ("hop_length", 100),
-            ("hop_length", 256),
-            ("hop_length", 1),
-            ("log_offset", 0.0),
-            ("log_offset", 1e-300),
-            ("log_offset", float("inf")),
-        ],
-    )
-    def test_a_bad_field_is_named_with_its_value(self, field, value):
-        with pytest.raises(StrictDataclassError, match=field) as error:
-            DAEConfig(**{field: value})
-        shown = {"[4, 0]": "[1]=0", "[1000000]": "[0]=1000000", str([1] * 65): "65 layers"}
-        assert shown.get(str(value), str(value)) in str(error.value)
 
     def test_every_field_reaches_the_computation(self):
         waveform = torch.randn(1, 100, generator=torch.Generator().manual_seed(0))

@@ -49,11 +49,6 @@ class TestNetwork:
         dropouts = {name: m.p for name, m in network.named_modules() if isinstance(m, torch.nn.Dropout)}
         assert {name for name, p in dropouts.items() if p} == {"encoder.1.3", "decoder.1.3"}
 
-    def test_never_changes_its_arguments(self):
-        hidden = [8, 7]
-        VariationalAutoEncoder(9, 3, hidden)
-        assert hidden == [8, 7]
-
     def test_latents_are_normal_in_training_and_the_mean_in_evaluation(self):
         network = VariationalAutoEncoder(9, 3, [8])
         mean, log_variance = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([-1.0, 0.0, 1.0])
@@ -133,29 +128,6 @@ class TestModel:
         assert not torch.equal(model.train()(frames).latent, model(frames).latent)
         assert torch.equal(model.eval()(frames).reconstruction, model(frames).reconstruction)
 
-    def test_gradient_checkpointing_gives_the_same_gradients(self):
-        model, frames = tiny_model(dropout=0.5).train(), torch.randn(4, 9)
-        gradients = []
-        for checkpointing in (False, True):
-            if checkpointing:
-                model.gradient_checkpointing_enable()
-            model.zero_grad()
-            torch.manual_seed(1)  # drops the same units, draws the same noise
-            model(frames, labels=frames).loss.backward()
-            gradients.append([p.grad.clone() for p in model.parameters()])
-        torch.testing.assert_close(*gradients)
-
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-    def test_round_trip_is_exact(self, dtype, tmp_path):
-        model = tiny_model(kl_weight=0.5).to(dtype).eval()
-        model.save_pretrained(tmp_path)
-        loaded = DVAEModel.from_pretrained(tmp_path, dtype="auto")
-        assert loaded.dtype == dtype and loaded.config.to_diff_dict() == model.config.to_diff_dict()
-        for (name, old), (_, new) in zip(model.state_dict().items(), loaded.state_dict().items()):
-            assert torch.equal(old, new), name
-        frames = torch.randn(3, 9, dtype=dtype)
-        assert torch.equal(model(frames).reconstruction, loaded(frames).reconstruction)
-
     def test_separation(self):
         model, waveform = tiny_model().train(), torch.randn(2, 333)
         sources = model.separate(waveform, 8000, tile_length=50)
@@ -177,23 +149,6 @@ class TestConfig:
         config = DVAEConfig()
         assert (config.model_type, config.kl_weight, config.free_bits) == ("dvae", 1e-3, 0.0)
         assert (config.input_dim, config.hidden_layer_struct, config.latent_dim) == (129, [2048, 500], 180)
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("kl_weight", -1.0),
-            ("kl_weight", float("inf")),
-            ("free_bits", -0.5),
-            ("free_bits", float("nan")),
-            ("free_bits", "much"),
-            ("latent_dim", 0),
-            ("hop_length", 100),
-        ],
-    )
-    def test_a_bad_field_is_named_with_its_value(self, field, value):
-        with pytest.raises(StrictDataclassError, match=field) as error:
-            DVAEConfig(**{field: value})
-        assert str(value) in str(error.value)
 
     def test_every_field_reaches_the_computation(self):
         frames = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))

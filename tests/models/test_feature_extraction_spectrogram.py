@@ -77,16 +77,10 @@ def test_shorter_waveforms_are_padded_with_silence(extractor):
 def test_padding_options(extractor):
     waveforms = [np.ones(40), np.ones(8)]
     unpadded = extractor(waveforms, sampling_rate=8000, padding=False, return_attention_mask=False)
-    assert [len(frames) for frames in unpadded["input_features"]] == [
-        13,
-        5,
-    ] and "attention_mask" not in unpadded
+    assert [len(frames) for frames in unpadded["input_features"]] == [13, 5] and "attention_mask" not in unpadded
     options = {"padding": "max_length", "max_length": 6, "truncation": True, "return_tensors": "np"}
     assert extractor(waveforms, sampling_rate=8000, **options).input_features.shape == (2, 6, 9)
-    assert extractor(waveforms, sampling_rate=8000, pad_to_multiple_of=8)["input_features"][0].shape == (
-        16,
-        9,
-    )
+    assert extractor(waveforms, sampling_rate=8000, pad_to_multiple_of=8)["input_features"][0].shape == (16, 9)
 
 
 def test_what_it_gives_is_what_the_model_takes(extractor):

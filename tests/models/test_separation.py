@@ -16,10 +16,7 @@ STREAMS = [SeparationStream, WaveUNetStream]  # of windows, as on CUDA, and of b
 def one_pass(model, waveform):
     """Sources (K, C, T) of a mono waveform (C, T) by one plain pass of the network over all of it."""
     config, length = model.config, waveform.shape[-1]
-    if config.padding == "valid":
-        padded_length, left = config.input_length_for(length), config.context
-    else:
-        padded_length, left = config.input_length_for(length), 0
+    padded_length, left = config.input_length_for(length), config.context if config.padding == "valid" else 0
     padded = torch.nn.functional.pad(waveform[:, None], (left, padded_length - length - left))
     with torch.no_grad():
         sources = model.network.predict_sources(padded)
@@ -27,6 +24,16 @@ def one_pass(model, waveform):
             sources = (sources - model.network.predict_sources(-padded)) / 2
     sources = sources[..., :length]
     return sources[:, :, 0].transpose(0, 1)
+
+
+def push_blocks(stream, waveform, sizes):
+    """Sources (K, C, T) of a waveform (C, T) that is pushed in blocks of these sizes; the last block is the rest."""
+    parts, position = [], 0
+    for size in [*sizes, waveform.shape[-1]]:
+        parts.append(stream.push(waveform[None, :, position : position + size]))
+        position += size
+    parts.append(stream.flush())
+    return torch.cat(parts, dim=-1)[0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -65,12 +72,8 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
     torch.testing.assert_close(sum(tiled.values()), waveform, atol=2e-6, rtol=0)
 
     for kind in STREAMS:
-        stream, parts, position = kind(model, tile_length), [], 0
-        for size in [*blocks, length]:
-            parts.append(stream.push(waveform[None, :, position : position + size]))
-            position += size
-        parts.append(stream.flush())
-        torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
+        streamed = push_blocks(kind(model, tile_length), waveform, blocks)
+        torch.testing.assert_close(streamed, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -80,9 +83,8 @@ def test_a_block_may_end_anywhere(padding, kind):
     waveform = torch.randn(1, 56, generator=torch.Generator().manual_seed(1))
     expected = one_pass(model, waveform)
     for end in range(1, 56):
-        stream = kind(model, 1)
-        parts = [stream.push(waveform[None, :, :end]), stream.push(waveform[None, :, end:]), stream.flush()]
-        torch.testing.assert_close(torch.cat(parts, dim=-1)[0], expected, atol=1e-5, rtol=0)
+        streamed = push_blocks(kind(model, 1), waveform, [end])
+        torch.testing.assert_close(streamed, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -189,28 +189,6 @@ class TestModel:
         with pytest.raises(ValueError, match=f"too short .* at least {model.config.input_length_for(1)}"):
             model(torch.zeros(1, 1, 20))
 
-    def test_gradient_checkpointing_gives_the_same_gradients(self):
-        model = tiny_model(num_layers=3).train()
-        mixture = torch.randn(2, 1, model.config.input_length_for(20))
-        gradients = []
-        for checkpointing in (False, True):
-            model.zero_grad()
-            if checkpointing:
-                model.gradient_checkpointing_enable()
-            model(mixture, labels=mixture[:, None].expand(-1, 2, -1, -1)).loss.backward()
-            gradients.append([p.grad.clone() for p in model.parameters()])
-        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
-
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-    def test_round_trip_is_exact(self, dtype, tmp_path):
-        model = tiny_model(upsampling="learned", channels=2).to(dtype)
-        model.save_pretrained(tmp_path)
-        assert (tmp_path / "model.safetensors").exists()
-        loaded = WaveUNetModel.from_pretrained(tmp_path, dtype="auto")
-        assert loaded.dtype == dtype and loaded.config.to_diff_dict() == model.config.to_diff_dict()
-        for (name, old), (_, new) in zip(model.state_dict().items(), loaded.state_dict().items()):
-            assert torch.equal(old, new), name
-
     def test_new_weights_keep_the_level_of_the_features(self):
         torch.manual_seed(3)
         model = WaveUNetModel(WaveUNetConfig(num_layers=6, channel_growth=16, padding="same"))
@@ -242,31 +220,6 @@ class TestConfig:
         loaded.config.both_polarities = False
         assert not loaded.config.average_polarity_flip
         assert not torch.allclose(loaded.separate(waveform, 16000)["foreground"], twice)
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("num_layers", 0),
-            ("num_layers", 10**6),
-            ("num_layers", "12"),
-            ("downsampling_kernel_size", 4),
-            ("upsampling_kernel_size", -1),
-            ("channel_growth", 0),
-            ("channels", 0),
-            ("sampling_rate", 0),
-            ("sources", ["one"]),
-            ("sources", ["same", "same"]),
-            ("sources", ["../../etc", "rest"]),
-            ("padding", "reflect"),
-            ("output", "mask"),
-            ("upsampling", "nearest"),
-            ("output_activation", "relu"),
-        ],
-    )
-    def test_a_bad_field_is_named_with_its_value(self, field, value):
-        with pytest.raises(StrictDataclassError, match=field) as error:
-            WaveUNetConfig(**{field: value})
-        assert str(value) in str(error.value)
 
     @pytest.mark.parametrize(
         ("fields", "message"),
@@ -374,16 +327,9 @@ def test_polarity_flips_are_averaged_except_in_training(options):
 @pytest.mark.parametrize("average_polarity_flip", [False, True])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_hidden_states_are_what_leaves_the_blocks(padding, average_polarity_flip):
-    config = WaveUNetConfig(
-        num_layers=2,
-        channel_growth=3,
-        downsampling_kernel_size=5,
-        upsampling_kernel_size=3,
-        padding=padding,
-        average_polarity_flip=average_polarity_flip,
-    )
-    model = WaveUNetModel(config).eval()
-    mixture = torch.randn(1, 1, config.input_length_for(20))
+    options = {"padding": padding, "average_polarity_flip": average_polarity_flip}
+    model = tiny_model(channel_growth=3, downsampling_kernel_size=5, upsampling_kernel_size=3, **options)
+    mixture = torch.randn(1, 1, model.config.input_length_for(20))
     assert model(mixture).hidden_states is None
     output = model(mixture, output_hidden_states=True)
     assert [states.shape[1] for states in output.hidden_states] == [3, 6, 9, 6, 3]

@@ -170,30 +170,20 @@ def test_new_weights_count_at_once_and_nothing_stays_with_the_model():
     model, waveform = random_model(padding="same"), torch.rand(1, 999)
     names, before = set(model.state_dict()), model.separate(waveform, 16000)["foreground"]
     assert set(model.state_dict()) == names
-    for other in (copy.deepcopy(model), torch.load(_saved(model), weights_only=False)):
+    torch.save(model, file := io.BytesIO())
+    for other in (copy.deepcopy(model), torch.load(io.BytesIO(file.getvalue()), weights_only=False)):
         assert torch.equal(other.separate(waveform, 16000)["foreground"], before)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model(waveform[None], labels=waveform[None]).loss.backward()
     optimizer.step()
     trained = model.separate(waveform, 16000)["foreground"]
-    torch.testing.assert_close(trained, model.network.predict_sources(_on_grid(model, waveform))[0, 0, :, :999])
+    on_grid = torch.nn.functional.pad(waveform[None], (0, model.config.input_length_for(999) - 999))
+    torch.testing.assert_close(trained, model.network.predict_sources(on_grid)[0, 0, :, :999])
     assert (trained - before).abs().max() > 1e-3
     model.load_state_dict(other.state_dict())
     assert torch.equal(model.separate(waveform, 16000)["foreground"], before)
     double = model.double().separate(waveform, 16000)["foreground"]
     torch.testing.assert_close(double, before, rtol=0, atol=1e-5)
-
-
-def _saved(model) -> io.BytesIO:
-    file = io.BytesIO()
-    torch.save(model, file)
-    file.seek(0)
-    return file
-
-
-def _on_grid(model, waveform):
-    missing = model.config.input_length_for(waveform.shape[-1]) - waveform.shape[-1]
-    return torch.nn.functional.pad(waveform[None], (0, missing))
 
 
 def test_autocast_and_inference_mode_change_nothing():
@@ -225,9 +215,6 @@ def test_little_is_computed_twice(name):
     windows = SeparationStream(model)
     kept = windows.tile_length
     assert (config.input_length_for(kept) if config.zero_extended else kept + 2 * config.context) < 1.1 * kept
-    tile_length = WaveUNetStream(random_model(**{**_fields(config), "num_layers": config.num_layers})).tile_length
+    fields = {name: getattr(config, name) for name in ("channels", "sampling_rate", "padding", "num_layers")}
+    tile_length = WaveUNetStream(random_model(**fields)).tile_length
     assert 2 * config.sampling_rate <= tile_length <= 20 * config.sampling_rate
-
-
-def _fields(config) -> dict:
-    return {"channels": config.channels, "sampling_rate": config.sampling_rate, "padding": config.padding}

@@ -46,11 +46,8 @@ def run(
 ) -> Ended:
     """Runs `dse-hf ARGUMENTS` in the folder.
 
-    Args:
-        kill_after: seconds after which the process, and those that it started, get SIGKILL.
-        meanwhile: called with the process id while the process runs.
-        inside: called in the process before anything else.
-        timeout: seconds after which the process counts as hanging.
+    After `kill_after` seconds the process, and those that it started, get SIGKILL. After `timeout` seconds it counts
+    as hanging. `meanwhile` gets its id while it runs. `inside` is called in the process before anything else.
     """
     out, errors = folder / ".out", folder / ".err"
     for path in (out, errors):  # the process may be killed before it opens them

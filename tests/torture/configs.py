@@ -56,8 +56,7 @@ CONFIGS = {
 }
 _SMALL = {
     "waveunet": {"num_layers": 2, "channel_growth": 4, "sampling_rate": 8000},
-    "dae": {"hidden_sizes": [8], "latent_dim": 4, "n_fft": 16, "hop_length": 8},
-    "dvae": {"hidden_sizes": [8], "latent_dim": 4, "n_fft": 16, "hop_length": 8},
+    **{kind: {"hidden_sizes": [8], "latent_dim": 4, "n_fft": 16, "hop_length": 8} for kind in ("dae", "dvae")},
 }
 
 

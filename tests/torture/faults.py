@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from dse_hf import DAEModel
+from tests.data.clips import write_clips
 
 from .children import run
 from .files import model
@@ -46,9 +47,7 @@ def desk() -> Path:
     soundfile.write(folder / SOUND, rng.normal(0, 0.1, 60 * RATE), RATE)
     for kind in ("speech", "noise"):
         for split in ("train", "validation", "test"):
-            (folder / kind / split).mkdir(parents=True)
-            for number in range(2):
-                soundfile.write(folder / kind / split / f"{number}.wav", rng.normal(0, 0.1, RATE), RATE)
+            write_clips(folder / kind / split, {f"{n}.wav": rng.normal(0, 0.1, RATE) for n in range(2)}, RATE)
     recipe = {
         "model_type": "dae", "model_config": AUTOENCODER, "losses": ["mse"], "speech_dataset": "speech",
         "noise_dataset": "noise", "window_seconds": 0.2, "validation_examples": 2, "eval_clips": 0, "max_steps": 12,
@@ -112,15 +111,19 @@ def run_killed_train(case: Case) -> str:
     return RIGHT
 
 
+def check_run_again(arguments: list[str], whole: Path, case: Case) -> None:
+    check(run(arguments, case.folder).outcome() == RIGHT, "cannot be run again")
+    expected, given = (json.loads((at / "out" / "results.json").read_text())["models"] for at in (whole, case.folder))
+    check(given == expected, "other scores than those of a run that was not disturbed")
+
+
 def run_killed_evaluate(case: Case) -> str:
     arguments = [*EVALUATE, "--jobs", str(1 + case.number % 2)]
     whole = killed(case, arguments)
     results = case.folder / "out" / "results.json"
     if results.exists():
         json.loads(results.read_text())
-    check(run(arguments, case.folder).outcome() == RIGHT, "cannot be run again")
-    expected, given = (json.loads((at / "out" / "results.json").read_text())["models"] for at in (whole, case.folder))
-    check(given == expected, "other scores than those of a run that was not killed")
+    check_run_again(arguments, whole, case)
     return RIGHT
 
 
@@ -138,9 +141,7 @@ def run_dead_worker(case: Case) -> str:
             os.kill(int(workers[-1]), signal.SIGKILL)
 
     outcome = run(arguments, case.folder, meanwhile=kill_a_worker).outcome()
-    check(run(arguments, case.folder).outcome() == RIGHT, "cannot be run again")
-    expected, given = (json.loads((at / "out" / "results.json").read_text())["models"] for at in (whole, case.folder))
-    check(given == expected, "other scores than those of a run that was not disturbed")
+    check_run_again(arguments, whole, case)
     return outcome
 
 

@@ -35,18 +35,14 @@ def write_recording(path: Path, subtype: str) -> None:
             file.write((block << (32 - bits)).astype(np.int32))
 
 
-def tiny_model() -> dse_hf.WaveUNetModel:
-    torch.manual_seed(0)
-    config = dse_hf.WaveUNetConfig(num_layers=2, channel_growth=4, sampling_rate=RATE)
-    return dse_hf.WaveUNetModel(config).eval()
-
-
 def run_eight_hours(case: Case) -> str:
     """The sources must sum to the recording exactly, and the foreground must equal that of short pieces."""
     subtype, file_format = case.pick([("PCM_24", "w64"), ("PCM_16", "flac")])
     bits, path = _SAMPLE_BITS[subtype], case.folder / f"long.{file_format}"
     write_recording(path, subtype)
-    network = tiny_model()
+    torch.manual_seed(0)
+    config = dse_hf.WaveUNetConfig(num_layers=2, channel_growth=4, sampling_rate=RATE)
+    network = dse_hf.WaveUNetModel(config).eval()
     result = dse_hf.separate_file(network, path, case.folder / "out", file_format=file_format, block_seconds=600)
     check(result.frames == FRAMES, f"{result.frames} samples and not {FRAMES}")
     with (

@@ -185,29 +185,20 @@ def hostile_config(folder: Path, case: Case, marker: Path) -> None:
         *({"id2label": {str(k): "x" * 100 for k in range(10**5)}}, {"sources": [f"s{k}" for k in range(10**5)]}),
         *({"model_type": "encoder-decoder"}, {"model_type": "timm_wrapper", "architecture": "evil"}),
     )
-    choice = int(rng.integers(len(fields) + 8))
     config = folder / "config.json"
-    if choice < len(fields):
-        edit_config(folder, **fields[choice])
-    elif choice == len(fields):
-        config.write_text('{"a":' * 10**5 + "1" + "}" * 10**5)
-    elif choice == len(fields) + 1:
-        config.write_text("[" * 10**5)
-    elif choice == len(fields) + 2:
-        config.write_bytes(rng.bytes(1000))
-    elif choice == len(fields) + 3:
-        config.write_text(str(rng.choice(["", "null", "[]", "5", '"a"', "{}", "{", "NaN", "﻿{}"])))
-    elif choice == len(fields) + 4:
-        config.write_text('{"num_layers": ' + "9" * 10**5 + "}")
-    elif choice == len(fields) + 5:
-        with config.open("wb") as file:
-            file.truncate(2**33)  # 8 GiB of zeros that take no space on the disk
-    elif choice == len(fields) + 6:
-        config.unlink()
-        config.mkdir()
-    else:
-        config.unlink()
-        config.symlink_to(case.folder / "nowhere")
+    texts = ("", "null", "[]", "5", '"a"', "{}", "{", "NaN", "\ufeff{}")
+    changes = (
+        *(functools.partial(edit_config, folder, **changed) for changed in fields),
+        lambda: config.write_text('{"a":' * 10**5 + "1" + "}" * 10**5),
+        lambda: config.write_text("[" * 10**5),
+        lambda: config.write_bytes(rng.bytes(1000)),
+        lambda: config.write_text(str(rng.choice(texts))),
+        lambda: config.write_text('{"num_layers": ' + "9" * 10**5 + "}"),
+        lambda: (config.write_bytes(b""), os.truncate(config, 2**33)),  # zeros that take no space on the disk
+        lambda: (config.unlink(), config.mkdir()),
+        lambda: (config.unlink(), config.symlink_to(case.folder / "nowhere")),
+    )
+    changes[rng.integers(len(changes))]()
 
 
 def links(folder: Path, case: Case, marker: Path) -> None:

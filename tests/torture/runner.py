@@ -134,14 +134,8 @@ def run_trials(
 ) -> dict[str, Tally]:
     """Runs the trials in turn, by their shares of the time, until the time is over or all have reached their limit.
 
-    Args:
-        trials (`list[Trial]`): the trials to run.
-        seed (`int`): the seed of all random numbers.
-        kept (`Path`): the folder for the files of failed cases. It is created when a case fails.
-        minutes (`float`): the time for all trials. A case that has begun is finished.
-        limit (`Callable`): trial → its largest number of cases, or `None`.
-        first (`int`): the number of the first case of each trial.
-        tell (`Callable`): called with a line about each failure.
+    The files of failed cases go to the folder `kept`, and `tell` gets a line about each failure. A case that has begun
+    when the time is over is finished.
     """
     tallies = {trial.name: Tally() for trial in trials}
     deadline = time.monotonic() + 60 * minutes

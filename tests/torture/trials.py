@@ -21,6 +21,7 @@ objects that are slow to build, such as models, may be cached (`functools.cache`
 their top, and Gradio in the functions.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,9 @@ class Failure(Exception):
 
 @dataclass
 class Case:
-    """
-    Args:
-        number (`int`): 0, 1, 2, … in each trial.
-        rng (`np.random.Generator`): the source of all random numbers. Its seed consists of the seed of the run, the
-            name of the trial and the number of the case.
-        folder (`Path`): an empty folder for this case. It is deleted after the case, or kept if the case fails.
+    """A case of a trial. The seed of its `rng` depends on the seed of the run, the trial and the number of the case.
+
+    Its folder is empty at first. It is deleted after the case, or kept if the case fails.
     """
 
     number: int
@@ -58,31 +56,32 @@ class Case:
 
 @dataclass(frozen=True)
 class Trial:
-    """
-    Args:
-        name (`str`): the name in the table and for `--only`.
-        run (`Callable[[Case], str]`): tries one case. It returns `RIGHT` or `REFUSED`, or raises an exception.
-        quick (`int`): the number of cases in `make test`; 0 if a case takes more than a second.
-        most (`int`, *optional*): the number of cases after which there is nothing new to try; no limit by default.
-        seconds (`float`): the time after which a case counts as hanging and the worker is killed.
-        megabytes (`int`, *optional*): by how much the resident memory of the worker may grow in a case, on Linux.
-            Processes that the case starts do not count. `None` sets no limit.
-        share (`float`): the share of the time, relative to the other trials.
-    """
+    """How a trial is named in the table and for `--only`, and the function that tries one case, with its limits."""
 
     name: str
     run: Callable[[Case], str]
-    quick: int = 0
-    most: int | None = None
-    seconds: float = 60.0
-    megabytes: int | None = 512
-    share: float = 1.0
+    quick: int = 0  # cases in `make test`; 0 if a case takes more than a second
+    most: int | None = None  # cases after which there is nothing new to try
+    seconds: float = 60.0  # after which a case counts as hanging and the worker is killed
+    megabytes: int | None = 512  # by how much the memory of the worker, without its children, may grow (Linux)
+    share: float = 1.0  # of the time, relative to the other trials
 
 
 def check(condition: bool, message: str) -> None:
     """Raises a [`Failure`] if the condition is false."""
     if not condition:
         raise Failure(message)
+
+
+def must_refuse(call: Callable[[], Any], described: str) -> str:
+    """Returns `REFUSED` if the call raises an error that is one readable line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call()
+    except Exception as error:
+        return refusal(error)
+    raise Failure(f"not refused: {described}")
 
 
 def refusal(error: BaseException, kind: type[BaseException] | tuple = ValueError) -> str:

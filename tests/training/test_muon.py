@@ -50,11 +50,8 @@ def test_what_is_no_matrix_learns_as_with_adamw(model):
         kinds["same" if torch.equal(parameter, twin) else "different"].append(name)
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     # The first layer has one channel in, the last one out.
-    assert kinds["same"] == [
-        name
-        for name, _ in model.named_parameters()
-        if name in ("network.encoder.0.weight", "network.output_layer.0.weight", *biases)
-    ]
+    same = {"network.encoder.0.weight", "network.output_layer.0.weight", *biases}
+    assert kinds["same"] == [name for name, _ in model.named_parameters() if name in same]
     assert len(kinds["different"]) == 4
 
 

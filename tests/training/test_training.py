@@ -23,6 +23,7 @@ from dse_hf.training.arguments import SECTIONS, ModelArguments, parse_arguments
 from dse_hf.training.noise_swap import swap_noises
 from dse_hf.training.run import build_model, main
 from dse_hf.training.trainer import SeparationTrainer, last_complete_checkpoint
+from tests.data.clips import write_clips
 
 
 RATE = 16000
@@ -36,10 +37,8 @@ def corpus(tmp_path_factory) -> Path:
     for split in ("train", "validation"):
         for number in range(3):
             tone = 0.3 * np.sin(2 * np.pi * (200 + 90 * number) * time_axis) * np.sin(2 * np.pi * 3 * time_axis) ** 2
-            for kind, samples in (("speech", tone), ("noise", 0.1 * rng.standard_normal(RATE))):
-                path = folder / kind / split / f"{number}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, samples, RATE)
+            write_clips(folder / "speech" / split, {f"{number}.wav": tone})
+            write_clips(folder / "noise" / split, {f"{number}.wav": 0.1 * rng.standard_normal(RATE)})
     return folder
 
 
@@ -78,6 +77,19 @@ def write_recipe(corpus, output, **fields) -> Path:
 def run(corpus, output, *options, model_class=WaveUNetModel, **fields):
     assert main([str(write_recipe(corpus, output, **fields)), *options]) == 0
     return model_class.from_pretrained(output)
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """For each forward pass: whether the model trains, its batch size, and whether cuDNN searches for kernels."""
+    found, forward = [], WaveUNetModel.forward
+
+    def seen(model, input_values, **kwargs):
+        found.append((model.training, len(input_values), torch.backends.cudnn.benchmark))
+        return forward(model, input_values, **kwargs)
+
+    monkeypatch.setattr(WaveUNetModel, "forward", seen)
+    return found
 
 
 def logged(output, key="loss") -> list[float]:
@@ -184,11 +196,6 @@ class TestModels:
         assert set(model.separate(torch.randn(1, 1000), RATE)) == {"foreground", "background"}
         assert json.loads((tmp_path / "run" / "preprocessor_config.json").read_text())["n_fft"] == 64
 
-    def test_the_autoencoders_loss_is_its_own(self, corpus, tmp_path, capsys):
-        fields = {"model_type": "dae", **SPECTRAL, "losses": ["l1"]}
-        assert main([str(write_recipe(corpus, tmp_path / "run", **fields))]) == 1
-        assert "a dae has its own loss" in capsys.readouterr().err
-
     def test_the_papers_variants(self):
         model = build_model(ModelArguments(paper_variant="M7", model_config={"num_layers": 2}))
         expected = WaveUNetConfig.paper("M7", num_layers=2)
@@ -198,13 +205,8 @@ class TestModels:
 
 class TestTrainersOptions:
     def test_accumulated_steps_equal_one_large_one(self, corpus, tmp_path):
-        plain = {
-            "max_steps": 1,
-            "optim": "sgd",
-            "learning_rate": 0.1,
-            "lr_scheduler_type": "constant",
-            "eval_clips": 0,
-        }
+        plain = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "eval_clips": 0}
+        plain["lr_scheduler_type"] = "constant"
         large = run(corpus, tmp_path / "large", per_device_train_batch_size=16, **plain)
         small = run(corpus, tmp_path / "small", per_device_train_batch_size=4, gradient_accumulation_steps=4, **plain)
         before = build_model(ModelArguments(model_config=recipe(corpus, tmp_path)["model_config"]))
@@ -276,11 +278,6 @@ class TestTrainersOptions:
         rates = logged(tmp_path / "run", "learning_rate")
         assert rates[-1] == pytest.approx(rates[0] / 4) or rates[-1] < rates[0]
 
-    def test_early_stopping_says_what_it_needs(self, corpus, tmp_path, capsys):
-        path = write_recipe(corpus, tmp_path / "run", early_stopping_patience=2)
-        assert main([str(path)]) == 1
-        assert "early_stopping_patience=2 needs load_best_model_at_end" in capsys.readouterr().err
-
     def test_tensorboard_has_scalars_sound_and_spectrograms(self, corpus, tmp_path):
         options = {"report_to": ["tensorboard"], "eval_strategy": "steps", "eval_steps": 2, "logging_steps": 1}
         run(corpus, tmp_path / "run", log_audio_clips=1, **options)
@@ -295,17 +292,13 @@ class TestTrainersOptions:
         assert accumulator.Audio("clip 0/mixture")[0].sample_rate == RATE
 
     @pytest.mark.parametrize("deterministic", [False, True])
-    def test_cudnn_searches_for_kernels_while_training_only(self, corpus, tmp_path, monkeypatch, deterministic):
+    def test_cudnn_searches_for_kernels_while_training_only(
+        self, corpus, tmp_path, monkeypatch, forwards, deterministic
+    ):
         monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
-        found, forward = [], WaveUNetModel.forward
-
-        def seen(model, input_values, **kwargs):
-            found.append((model.training, torch.backends.cudnn.benchmark))
-            return forward(model, input_values, **kwargs)
-
-        monkeypatch.setattr(WaveUNetModel, "forward", seen)
         run(corpus, tmp_path / "run", max_steps=2, eval_clips=0)
-        assert set(found) == {(True, not deterministic), (False, False)} and not torch.backends.cudnn.benchmark
+        searches = {(trains, benchmark) for trains, _, benchmark in forwards}
+        assert searches == {(True, not deterministic), (False, False)} and not torch.backends.cudnn.benchmark
 
 
 class TestNoiseSwaps:
@@ -344,28 +337,17 @@ class TestNoiseSwaps:
     def test_no_more_than_there_are_backgrounds(self, rows, copies):
         assert len(swap_noises(self.sources()[rows], 5)) == len(rows) * (1 + copies)
 
-    def test_training_takes_them_and_evaluation_does_not(self, corpus, tmp_path, monkeypatch):
+    def test_training_takes_them_and_evaluation_does_not(self, corpus, tmp_path, forwards):
         common = {"max_steps": 2, "optim": "sgd", "per_device_train_batch_size": 4, "logging_steps": 1}
-        sizes = []
-        forward = WaveUNetModel.forward
-
-        def seen(model, input_values, **kwargs):
-            sizes.append((model.training, len(input_values)))
-            return forward(model, input_values, **kwargs)
-
-        monkeypatch.setattr(WaveUNetModel, "forward", seen)
         run(corpus, tmp_path / "plain", **common)
-        plain, sizes[:] = list(sizes), []
+        plain, forwards[:] = list(forwards), []
         run(corpus, tmp_path / "swapped", noise_swaps=2, **common)
-        assert [size for trains, size in plain if trains] == [4, 4]
-        assert [size for trains, size in sizes if trains] == [12, 12]
-        assert [size for trains, size in sizes if not trains] == [size for trains, size in plain if not trains]
+        sizes = [
+            [[row[1] for row in rows if row[0] == trains] for trains in (True, False)] for rows in (plain, forwards)
+        ]
+        assert (sizes[0][0], sizes[1][0]) == ([4, 4], [12, 12])
+        assert sizes[0][1] == sizes[1][1]
         assert logged(tmp_path / "plain") != logged(tmp_path / "swapped")
-
-    def test_more_than_the_batch_has_is_refused(self, corpus, tmp_path, capsys):
-        path = write_recipe(corpus, tmp_path / "out", noise_swaps=2)
-        assert main([str(path)]) == 1
-        assert "noise_swaps=2: must be from 0 to 1, per_device_train_batch_size less 1" in capsys.readouterr().err
 
 
 class TestCheckpoints:
@@ -416,11 +398,6 @@ class TestCheckpoints:
         assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
         assert main([str(path)]) == 0
         assert_equal_weights(whole, WaveUNetModel.from_pretrained(tmp_path / "run"), rtol=1e-5, atol=1e-6)
-
-    def test_a_named_checkpoint_that_is_missing(self, corpus, tmp_path, capsys):
-        path = write_recipe(corpus, tmp_path / "run", resume_from_checkpoint=str(tmp_path / "nowhere"))
-        assert main([str(path)]) == 1
-        assert "nowhere" in capsys.readouterr().err
 
 
 def in_two_processes(*arguments) -> str:
@@ -525,6 +502,19 @@ class TestArguments:
         assert main([str(path)]) == 1
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("dse-hf train: ") and message in error
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"model_type": "dae", **SPECTRAL, "losses": ["l1"]}, "a dae has its own loss"),
+            ({"early_stopping_patience": 2}, "early_stopping_patience=2 needs load_best_model_at_end"),
+            ({"noise_swaps": 2}, "noise_swaps=2: must be from 0 to 1, per_device_train_batch_size less 1"),
+            ({"resume_from_checkpoint": "nowhere"}, "nowhere"),
+        ],
+    )
+    def test_options_that_do_not_fit_are_refused(self, corpus, tmp_path, capsys, fields, message):
+        assert main([str(write_recipe(corpus, tmp_path / "run", **fields))]) == 1
+        assert message in capsys.readouterr().err
 
     def test_a_model_config_on_the_command_line(self):
         options = ["--output_dir", "runs/x", "--use_cpu", "--model_config"]

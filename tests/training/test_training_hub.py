@@ -1,25 +1,18 @@
 """Fine-tuning with datasets from the Hub, and results that go there: the real client, a local server."""
 
-import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from datasets import Audio, Dataset
 
+from ..data.clips import RATE, item
 from ..fresh import run_fresh
 
 
-RATE = 16000
-
-
-def encoded(samples) -> dict:
-    file = io.BytesIO()
-    soundfile.write(file, samples, RATE, format="FLAC")
-    return {"bytes": file.getvalue(), "path": None}
+FLAC = {"format": "flac", "subtype": "PCM_16"}
 
 
 def pairs(number: int, seed: int, folder: Path) -> Path:
@@ -30,7 +23,7 @@ def pairs(number: int, seed: int, folder: Path) -> Path:
         rise = rng.uniform(100, 400)
         clean = 0.2 * np.sin(2 * np.pi * (rng.uniform(300, 900) * time + rise * time**2))
         noisy = clean + 0.05 * rng.standard_normal(len(clean))
-        rows.append({"noisy": encoded(noisy), "clean": encoded(clean)})
+        rows.append({"noisy": item(noisy, **FLAC), "clean": item(clean, **FLAC)})
     dataset = Dataset.from_list(rows)
     for column in ("noisy", "clean"):
         dataset = dataset.cast_column(column, Audio(sampling_rate=RATE))
