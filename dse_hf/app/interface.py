@@ -258,7 +258,7 @@ def _mix_tab(handlers: Handlers, tabs: gr.Tabs, audio: gr.Audio, model: gr.Dropd
             elem_classes="note",
         )
     noise_type.change(lambda name: gr.Audio(visible=name == sounds.OWN_NOISE), noise_type, noise, **_PRIVATE)
-    chosen = [clean, noise_type, noise, snr]
+    chosen: list[gr.Component] = [clean, noise_type, noise, snr]
     show_mixture, show_scores = map(with_clear_errors, (handlers.show_mixture, handlers.show_scores))
     mix.click(show_mixture, chosen, [mixture, pair, score, send, results], **_PRIVATE)
     score.click(gpu(show_scores), [mixture, pair, model], [results, foreground, table], **_PRIVATE)
