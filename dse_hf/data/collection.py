@@ -50,9 +50,7 @@ class RowCollection:
         """Returns index and samples of `candidates[position]`, or of the next candidate that can be used.
 
         Candidates are indices of clips; by default, all. `read` reads the clip of an index; by default, the whole one.
-
-        Raises:
-            DataError: no candidate can be used; or one cannot, and `strict` is on.
+        Raises `DataError` if no candidate can be used, or if one cannot and `strict` is on.
         """
         candidates = range(len(self)) if candidates is None else candidates
         for offset in range(len(candidates)):

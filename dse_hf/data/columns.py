@@ -9,10 +9,7 @@ from .loading import audio_columns
 
 @dataclass(frozen=True)
 class Layout:
-    """How the sources are made of the columns of parallel recordings.
-
-    `sources` has, for each source, the columns that sum to it. A source without columns is the rest of the mixture.
-    """
+    """The columns that sum to each source of parallel recordings. A source without any is the rest of `mixture`."""
 
     mixture: str | None
     sources: tuple[tuple[str, ...], ...]

@@ -32,10 +32,8 @@ class EncodedClip:
     """Opens an audio item of `datasets` and does not decode it yet.
 
     The item is a `dict` with `bytes` or `path` (a file, or a URL for `fsspec`), or with `array` (T,) or (C, T) and
-    `sampling_rate`; or it is a path or bytes alone. `frames` is the number of samples of each channel.
-
-    Raises:
-        BadClipError: the item holds no audio or no samples, or has an impossible sampling rate.
+    `sampling_rate`; or it is a path or bytes alone. `frames` is the number of samples of each channel. Raises
+    `BadClipError` if the item holds no audio or no samples, or has an impossible sampling rate.
     """
 
     def __init__(self, item):

@@ -83,8 +83,7 @@ class RowStream:
     def read(self, read: Callable[[Mapping], object], name: Callable[[Mapping], str], epoch: int) -> Iterator:
         """Gives `read(row)` of every row that can be used, pass after pass without end, and None after each pass.
 
-        Raises:
-            DataError: no row of a whole pass can be used; or one cannot, and `strict` is on.
+        Raises `DataError` if no row of a whole pass can be used, or if one cannot and `strict` is on.
         """
         divided = True
         for number in itertools.count(epoch * PASSES_PER_EPOCH):
