@@ -270,7 +270,7 @@ def test_names_that_cannot_be_loaded_say_why_and_what_to_do(filled, tmp_path):
             "the Hub does not know your token; run `hf auth login`, or correct HF_TOKEN",
         ),
         ("org/parts", {"revision": "v9"}, "has no revision 'v9'; see the branches on its page"),
-        ("org/pickle", {}, "has no model.safetensors; other files with weights are not opened, since a"),
+        ("org/pickle", {}, "has no model.safetensors; other files with weights are not opened, because"),
         ("org/empty", {}, "has no config.json, so it is not a model of transformers; or give a model that"),
         ("org/bert", {}, "is a bert model, which does not separate; or give a model that dse-hf made"),
         ("org/code", {}, "needs code of its own, which is not run; or give a model that dse-hf made"),
