@@ -22,11 +22,11 @@ def rest_of_mixture(mixture, sources: Iterable):
     return mixture - sum(sources)
 
 
-def center_crop(input: Tensor, target_shape: int) -> Tensor:
-    """The middle `target_shape` samples of the last axis. If the surplus is odd, one sample more is cut at the end."""
-    surplus = input.shape[-1] - target_shape
+def center_crop(input: Tensor, target_shape: int, dim: int = -1) -> Tensor:
+    """The middle `target_shape` samples of an axis. If the surplus is odd, one sample more is cut at the end."""
+    surplus = input.shape[dim] - target_shape
     # Without a surplus there is no slice, whose gradient would be copied in full.
-    return input[..., surplus // 2 : surplus // 2 + target_shape] if surplus else input
+    return input.narrow(dim, surplus // 2, target_shape) if surplus else input
 
 
 class SeparationMixin:

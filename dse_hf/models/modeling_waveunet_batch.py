@@ -18,28 +18,23 @@ def predict_batch(network, mixture: Tensor, multiple: int = 1) -> Tensor:
 
     Every number of channels is filled up to a `multiple`.
     """
-    channels, features = mixture.shape[1], network.decoder[-1].out_channels
+    channels, slope = mixture.shape[1], network.bottleneck[1].negative_slope
     mixture_frames = frames = _fill(mixture.transpose(1, 2).contiguous(), multiple)
     skips = []
     for block in network.encoder:
-        skip = _activate(network, _convolve(block, [(frames, block.in_channels)], multiple))
+        skip = _convolve(block, [(frames, block.in_channels)], multiple, slope)
         skips.append(skip)
         frames = skip[:, ::2]
     bottleneck = network.bottleneck[0]
-    frames = _activate(network, _convolve(bottleneck, [(frames, bottleneck.in_channels)], multiple))
+    frames = _convolve(bottleneck, [(frames, bottleneck.in_channels)], multiple, slope)
     for block in network.decoder:
         upsampled, skip = _upsample(block, frames, multiple), skips.pop()
         stack = [(upsampled, block.in_channels - block.out_channels), (skip, block.out_channels)]
-        frames = _activate(network, _convolve(block, stack, multiple))
+        frames = _convolve(block, stack, multiple, slope)
     output, activation = network.output_layer
-    stack = [(frames, features), (mixture_frames, channels)]
+    stack = [(frames, output.in_channels - channels), (mixture_frames, channels)]
     predicted = _convolve(output, stack, multiple)[..., : output.out_channels]
     return activation(predicted.transpose(1, 2).contiguous()).unflatten(1, (-1, channels))
-
-
-def _activate(network, frames: Tensor) -> Tensor:
-    # In place: no convolution needs its own output for its gradient.
-    return F.leaky_relu(frames, network.bottleneck[1].negative_slope, inplace=True)
 
 
 def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
@@ -52,12 +47,12 @@ def _fill(tensor: Tensor, multiple: int, dim: int = -1) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
-def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
+def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int, slope: float | None = None) -> Tensor:
     """Convolves a stack of frames (B, T, filled), each with the number of its channels before the filling.
 
-    All are cropped to the length of the first ones. Returns (B, T', filled).
+    All are cropped to the length of the first ones. With a `slope`, LeakyReLU follows. Returns (B, T', filled).
     """
-    parts = [center_crop(frames.mT, stack[0][0].shape[1]).mT for frames, _ in stack]
+    parts = [center_crop(frames, stack[0][0].shape[1], dim=1) for frames, _ in stack]
     weight = conv.weight.unsqueeze(2)
     kernels = [weight] if len(stack) == 1 else [weight[:, : stack[0][1]], weight[:, stack[0][1] :]]
     if multiple > 1:  # one convolution of the whole stack
@@ -69,7 +64,12 @@ def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int) -> Tensor:
         F.conv2d(_image_of(part), kernel, bias, padding=padding)
         for part, kernel, bias in zip(parts, kernels, (_fill(conv.bias, multiple), None))
     ]
-    return _frames_of(sum(convolved[1:], start=convolved[0]))
+    image = sum(convolved[1:], start=convolved[0])
+    if slope is not None:
+        # In place, because no convolution needs its own output for its gradient; and not on a view, whose gradient
+        # would be copied.
+        F.leaky_relu(image, slope, inplace=True)
+    return _frames_of(image)
 
 
 def _image_of(frames: Tensor) -> Tensor:
