@@ -96,7 +96,7 @@ def separate_file(
                 progress(seconds, reader.seconds and max(reader.seconds, seconds))
         if silent:
             raise AudioError(f"{reader.name}: silent, nothing to separate; check the recording")
-        # All of them before the first gets its name: a full disk shows here.
+        # Finish all files before the first one gets its name, so that a full disk is noticed here.
         for writer in writers.values():
             writer.close()
     power = dict(zip(names, energy / (frames * reader.channels)))
@@ -113,7 +113,7 @@ def separate_file(
 
 
 def check_sources(available: list[str], chosen: list[str] | None) -> list[str]:
-    """The chosen sources, all that are available by default; a `ValueError` if one is not."""
+    """Returns the chosen sources, by default all. Raises a ValueError if the model does not give one of them."""
     for name in chosen or ():
         if name not in available:
             raise ValueError(f"source {name!r}: this model gives {', '.join(available)}")
@@ -150,7 +150,7 @@ def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrit
 
 
 def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yields the file in blocks (n, channels), each with its K sources of that shape, ready to be stored."""
+    """Yields blocks (n, channels) of the file, each with its K sources of that shape, as they are stored."""
     from .models.modeling_separation import rest_of_mixture  # slow to import
 
     mixtures = _BlockQueue()
@@ -160,7 +160,7 @@ def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tupl
         mixture = mixtures.take(len(estimate))
         _check_finite(estimate, mixture, reader.name)
         predicted = estimate.reshape(len(estimate), -1, reader.channels).astype(mixture.dtype)
-        # First to the grid of the file's integers: then the rest is on it, too, and the sum exact.
+        # Round to the file's integers first. Then the last source is on their grid too, and the sum is exact.
         sources = [quantize(predicted[:, k], subtype) for k in range(predicted.shape[1])]
         with np.errstate(over="ignore"):
             sources.append(rest_of_mixture(mixture, sources))
@@ -176,7 +176,7 @@ def _check_finite(source: np.ndarray, mixture: np.ndarray, name: str) -> None:
 
 
 def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[np.ndarray]:
-    """Yields all sources but the last, at the file's rate, as (n, (K - 1)·channels); queues the file's own.
+    """Yields all sources except the last, at the file's rate, as (n, (K - 1)·channels). Queues the file's blocks.
 
     file ─┬─▶ resample ─▶ network ─▶ resample back ─▶ yielded
           └─▶ mixtures
@@ -204,7 +204,7 @@ def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[
 
 
 class _BlockQueue:
-    """Blocks (n, channels) go in, and come out in the same order in other sizes."""
+    """A queue of blocks (n, channels). The samples keep their order; the sizes of the blocks change."""
 
     def __init__(self):
         self.received = 0
