@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ..models.modeling_filter_bank import REACH, frame_kernels
+
 
 OPSET = 17  # that ONNX Runtime 1.12 and onnxruntime-web run
 _IR_VERSION = 8  # of that opset
@@ -64,15 +66,23 @@ class _WaveUNetGraph:
     def build(self) -> None:
         config, network = self.config, self.network
         length = self.add("Slice", self.add("Shape", "mixture"), *self.integers([2], [3]))  # (1,): T
-        image = self._to_grid(length)
+        mixture = self._to_grid(length)
         if config.average_polarity_flip:
-            image = self.add("Concat", image, self.add("Neg", image), axis=0)
+            mixture = self.add("Concat", mixture, self.add("Neg", mixture), axis=0)
+        frames = bands = mixture
+        if config.bands > 1:
+            frames = self._frames_of(mixture)
+            bands = self._filtered(frames, 0, config.channels)
+        image = self.add("Cast", bands, to=TensorProto.FLOAT16) if self.dtype == "float16" else bands
         features = image
         # Lengths of the shortest input, and what convolutions take off: crops are their differences.
         shrink_down, shrink_up = config.downsampling_kernel_size - 1, config.upsampling_kernel_size - 1
+        reach = REACH if config.bands > 1 else 0
         if config.padding == "same":
             shrink_down = shrink_up = 0
-        size, skips = config.input_length_for(1), []
+            reach = 0
+        size, skips = config.input_length_for(1) // config.bands - 2 * reach, []
+        bands_size = size
         for block in network.encoder:
             size -= shrink_down
             skip = self._activated(self._convolved(features, block))
@@ -89,12 +99,18 @@ class _WaveUNetGraph:
             )
             features = self._activated(self._convolved(stacked, block))
             size -= shrink_up
-        image = self._cropped(image, config.input_length_for(1) - size)
+        image = self._cropped(image, bands_size - size)
         predicted = self._convolved(self.add("Concat", features, image, axis=1), network.output_layer[0])
         if config.output_activation == "tanh":
             predicted = self.add("Tanh", predicted)
         if self.dtype == "float16":
             predicted = self.add("Cast", predicted, to=TensorProto.FLOAT)
+        if config.bands > 1:
+            bands, frames = (
+                self._cropped(bands, bands_size - size),
+                self._cropped(frames, bands_size - size + 4 * reach),
+            )
+            predicted = self._joined(predicted, bands, frames)
         if config.average_polarity_flip:
             predicted = self._mean_of_polarities(predicted)
         self._complete(predicted, length)
@@ -113,7 +129,7 @@ class _WaveUNetGraph:
         return [self.constant(value, np.int64) for value in values]
 
     def _to_grid(self, length: str) -> str:
-        """The mixture amid zeros, and in the network's dtype: (B, C, T) → (B, C, `config.input_length_for(T)`)."""
+        """The mixture amid zeros: (B, C, T) → (B, C, `config.input_length_for(T)`)."""
         config = self.config
         left = config.context if config.zero_extended else 0
         core, alignment, left, start = self.integers(
@@ -121,16 +137,42 @@ class _WaveUNetGraph:
         )
         # The grid's lengths are `core` and multiples of the alignment more, apart from the context.
         missing = self.add("Mod", self.add("Sub", core, length), alignment)
-        padded = self.add("Pad", "mixture", self.add("Concat", start, self.add("Add", missing, left), axis=0))
-        return self.add("Cast", padded, to=TensorProto.FLOAT16) if self.dtype == "float16" else padded
+        return self.add("Pad", "mixture", self.add("Concat", start, self.add("Add", missing, left), axis=0))
+
+    def _frames_of(self, waveforms: str) -> str:
+        """(B, C, T) → frames (B, C·M, n), see `FilterBank` of the models."""
+        (split,) = self.integers([0, self.config.channels, -1, self.config.bands])
+        (join,) = self.integers([0, self.config.channels * self.config.bands, -1])
+        turned = self.add("Transpose", self.add("Reshape", waveforms, split), perm=[0, 1, 3, 2])
+        return self.add("Reshape", turned, join)
+
+    def _filtered(self, frames: str, half: int, channels: int) -> str:
+        """One half of the filter bank, in float32, for each of the channels: (B, channels·M, n) → the same shape."""
+        kernel = self.constant(np.tile(frame_kernels(self.config.bands)[half], (channels, 1, 1)), np.float32)
+        padding = REACH if self.config.padding == "same" else 0
+        return self.add("Conv", frames, kernel, kernel_shape=[2 * REACH + 1], pads=[padding, padding], group=channels)
+
+    def _joined(self, predicted: str, bands: str, frames: str) -> str:
+        """Predicted bands (B, P·C·M, n') → waveforms (B, P·C, M·n'), see `FilterBank.join_predicted`."""
+        config = self.config
+        others = self.network.output_layer[0].out_channels - config.channels * config.bands
+        channels = others // config.bands + config.channels
+        # Of the first source, the bands and the frames of the mixture take part.
+        predicted = self.add("Sub", predicted, self._with_zero_channels(bands, others))
+        joined = self.add("Add", self._filtered(predicted, 1, channels), self._with_zero_channels(frames, others))
+        split, join = self.integers([0, channels, config.bands, -1], [0, channels, -1])
+        return self.add("Reshape", self.add("Transpose", self.add("Reshape", joined, split), perm=[0, 1, 3, 2]), join)
+
+    def _with_zero_channels(self, image: str, count: int) -> str:
+        return self.add("Pad", image, *self.integers([0, 0, 0, 0, count, 0])) if count else image
 
     def _convolved(self, features: str, convolution) -> str:
         kernel, size = convolution.weight.detach().numpy(), convolution.kernel_size[0]
         # A 1×1 kernel, of the output layer, is small, and its errors are heard as they are.
         weight = self._quantized(kernel) if self.dtype == "int8" and size > 1 else self._floats(kernel)
-        bias = self._floats(convolution.bias.detach().numpy())
+        bias = [] if convolution.bias is None else [self._floats(convolution.bias.detach().numpy())]
         padding = size // 2 if convolution.padding == "same" else 0
-        return self.add("Conv", features, weight, bias, kernel_shape=[size], pads=[padding, padding])
+        return self.add("Conv", features, weight, *bias, kernel_shape=[size], pads=[padding, padding])
 
     def _floats(self, values: np.ndarray) -> str:
         if self.dtype != "float16":

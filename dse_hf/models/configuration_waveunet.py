@@ -59,6 +59,14 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
             Linear interpolation, or a weight per channel between the two neighbours (section 3.2.1).
         output_activation (`"tanh"` or `"linear"`, *optional*, defaults to `"tanh"`):
             Activation of the predicted sources.
+        bias (`bool`, *optional*, defaults to `True`):
+            Whether the convolutions have biases. Without them, and with `output_activation="linear"`, a recording of
+            twice the level gives sources of exactly twice the level, and silence stays silent (Mohan et al. 2020,
+            "Robust and interpretable blind image denoising via bias-free convolutional neural networks").
+        bands (`int`, *optional*, defaults to 1):
+            With M > 1 bands, a fixed filter bank splits every channel into M bands, each at `sampling_rate / M`. The
+            network sees them as channels, and the same bank puts its output together. So `bands=3` at 48 kHz costs
+            what the network costs at 16 kHz. See [`FilterBank`]. Not in the paper.
         average_polarity_flip (`bool`, *optional*, defaults to `False`):
             Whether the negative of the mixture goes through the network too, and the sources are the average of both
             results: slightly better quality in twice the time. Not used in training, and not in the paper. The old
@@ -92,6 +100,8 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
     padding: Literal["valid", "same"] = "valid"
     upsampling: Literal["linear", "learned"] = "linear"
     output_activation: Literal["tanh", "linear"] = "tanh"
+    bias: bool = True
+    bands: int = 1
     average_polarity_flip: bool = False
     sampling_rate: int = 16000
 
@@ -107,6 +117,7 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
             upsampling_kernel_size=(1, 255),
             channel_growth=(1, 1024),
             channels=(1, 64),
+            bands=(1, 64),
             sampling_rate=(1, 768_000),
         )
         layers = range(1, self.num_layers + 1)
@@ -157,10 +168,12 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
 
     # ── The length rule. Everything that needs to know a length asks here. ──
 
+    # The network works on frames of M = `bands` samples: for the paper's networks, a frame is a sample.
+
     @property
     def alignment(self) -> int:
         """Samples of one step of the deepest level: tiles start at multiples of it."""
-        return 2**self.num_layers
+        return self.bands * 2**self.num_layers
 
     @property
     def zero_extended(self) -> bool:
@@ -170,22 +183,29 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
     @property
     def values_per_sample(self) -> int:
         """Values of the widest layer for each sample of the input: they tell how long a window fits the memory."""
-        return max(self.channel_growth, self.channels * len(self.sources))
+        return max(-(-self.channel_growth // self.bands), self.channels * len(self.sources))
+
+    @property
+    def _bank_reach(self) -> int:
+        """Frames on each side of a frame that both halves of the filter bank need."""
+        return 32 if self.bands > 1 else 0
 
     @property
     def receptive_field(self) -> int:
         """How many input samples one output sample may depend on. The sample itself is in the middle."""
         down, up = self.downsampling_kernel_size // 2, self.upsampling_kernel_size // 2
-        steps = self.alignment - 1  # Σ 2^k: one step of every level, in samples
-        # An odd sample of an interpolated level needs one more step of that level on either side.
-        return 2 * (down * self.alignment + (down + up + 1) * steps) + 1
+        steps = 2**self.num_layers - 1  # Σ 2^k: one step of every level, in frames
+        # An odd step of an interpolated level needs one more step of that level on either side.
+        frames = down * 2**self.num_layers + (down + up + 1) * steps + self._bank_reach
+        return 2 * (frames * self.bands + self.bands - 1) + 1
 
     @property
     def context(self) -> int:
         """Input samples that a window needs on each side of the samples that are kept of its output."""
         if self.padding == "valid":
             down, up = self.downsampling_kernel_size // 2, self.upsampling_kernel_size // 2
-            return down * self.alignment + (down + up) * (self.alignment - 1)
+            frames = down * 2**self.num_layers + (down + up) * (2**self.num_layers - 1) + self._bank_reach
+            return self.bands * frames
         return -(-(self.receptive_field // 2) // self.alignment) * self.alignment
 
     def output_length_for(self, input_length: int) -> int:
@@ -194,9 +214,11 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
         Raises a ValueError if the input is shorter than the convolutions need.
         """
         shrink_down, shrink_up = self.downsampling_kernel_size - 1, self.upsampling_kernel_size - 1
+        shrink_bank = 2 * self._bank_reach
         if self.padding == "same":
-            shrink_down = shrink_up = 0
-        length = input_length
+            shrink_down = shrink_up = shrink_bank = 0
+        missing = -input_length % self.bands  # samples of the last frame
+        length = (input_length + missing) // self.bands - shrink_bank // 2  # the bank, first half
         for _ in range(self.num_layers):
             length = (length - shrink_down + 1) // 2  # convolution, decimation
         length = length - shrink_down  # bottleneck
@@ -204,28 +226,30 @@ class WaveUNetConfig(SeparationConfigMixin, PreTrainedConfig):
         for _ in range(self.num_layers):
             length = 2 * length - 1 - shrink_up  # interpolation, convolution
             enough = enough and length >= 1
-        if not enough or input_length < 1:
+        length = length - shrink_bank // 2  # the bank, second half
+        if not enough or length < 1 or input_length < 1:
             raise ValueError(
                 f"input of {input_length} samples is too short for this network: "
                 f"it needs at least {self.input_length_for(1)}"
             )
-        return length
+        return length * self.bands - missing
 
     def input_length_for(self, output_length: int) -> int:
         """Shortest input on the decimation grid whose output has at least `output_length` samples.
 
-        On the grid every level has an odd length, so that decimation keeps the first and the last sample, all
+        On the grid every level has an odd length, so that decimation keeps the first and the last step, all
         crops are symmetric, and skips and decoder stay in step. With `padding="same"` these are the lengths
-        `m * 2**num_layers + 1`. The default network needs 147,443 samples for 16,384 and gives 16,389.
+        `(m * 2**num_layers + 1) * bands`. The default network needs 147,443 samples for 16,384 and gives 16,389.
         """
         if output_length < 1:
             raise ValueError(f"output_length={output_length}: must be at least 1")
+        frames, step = -(-output_length // self.bands), 2**self.num_layers
         if self.padding == "same":
-            return -(-(output_length - 1) // self.alignment) * self.alignment + 1
-        # The output of x steps of the bottleneck: x·A - lost.
-        lost = (self.alignment - 1) * self.upsampling_kernel_size
-        steps = -(-(output_length + lost) // self.alignment)
-        return steps * self.alignment - lost + 2 * self.context
+            return (-(-(frames - 1) // step) * step + 1) * self.bands
+        # The output of x steps of the bottleneck: x·step - lost.
+        lost = (step - 1) * self.upsampling_kernel_size
+        steps = -(-(frames + lost) // step)
+        return (steps * step - lost) * self.bands + 2 * self.context
 
 
 WaveUNetConfig.register_for_auto_class()

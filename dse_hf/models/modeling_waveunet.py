@@ -9,6 +9,7 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_waveunet import WaveUNetConfig
+from .modeling_filter_bank import FilterBank
 from .modeling_separation import SeparationMixin, SeparationStream, center_crop, mean_squared_error, rest_of_mixture
 from .modeling_waveunet_batch import predict_batch
 from .modeling_waveunet_blocks import (
@@ -70,7 +71,7 @@ class WaveUNet(nn.Module):
         f_u (`int`): kernel size of the upsampling blocks.
         f_d (`int`): kernel size of the downsampling blocks and the bottleneck.
         F_c (`int`): channels added by every downsampling block.
-        padding, channels, sources, output, upsampling, output_activation: see [`WaveUNetConfig`].
+        padding, channels, sources, output, upsampling, output_activation, bias: see [`WaveUNetConfig`].
     """
 
     def __init__(
@@ -85,25 +86,27 @@ class WaveUNet(nn.Module):
         output: str = "difference",
         upsampling: str = "linear",
         output_activation: str = "tanh",
+        bias: bool = True,
     ):
         super().__init__()
         self.n_layers, self.output = n_layers, output
         num_predicted = len(sources) - 1 if output == "difference" else len(sources)
+        same_for_all = {"padding": padding, "bias": bias}
         widths = [channels] + [k * F_c for k in range(1, n_layers + 2)]
         self.encoder = nn.ModuleList(
-            WaveUNetDownsamplingBlock(widths[k - 1], widths[k], kernel_size=f_d, padding=padding)
+            WaveUNetDownsamplingBlock(widths[k - 1], widths[k], kernel_size=f_d, **same_for_all)
             for k in range(1, n_layers + 1)
         )
         self.bottleneck = nn.Sequential(
-            nn.Conv1d(widths[n_layers], widths[n_layers + 1], kernel_size=f_d, padding=padding),
+            nn.Conv1d(widths[n_layers], widths[n_layers + 1], kernel_size=f_d, **same_for_all),
             nn.LeakyReLU(LEAKINESS),
         )
         self.decoder = nn.ModuleList(
-            WaveUNetUpsamplingBlock(widths[k + 1], widths[k], widths[k], upsampling, kernel_size=f_u, padding=padding)
+            WaveUNetUpsamplingBlock(widths[k + 1], widths[k], widths[k], upsampling, kernel_size=f_u, **same_for_all)
             for k in range(n_layers, 0, -1)
         )
         self.output_layer = nn.Sequential(
-            nn.Conv1d(F_c + channels, num_predicted * channels, kernel_size=1),
+            nn.Conv1d(F_c + channels, num_predicted * channels, kernel_size=1, bias=bias),
             nn.Tanh() if output_activation == "tanh" else nn.Identity(),
         )
 
@@ -162,7 +165,8 @@ class WaveUNetPreTrainedModel(SeparationMixin, PreTrainedModel):
             std = (2 / (1 + LEAKINESS**2) / (module.in_channels * module.kernel_size[0])) ** 0.5
             is_output = module is self.network.output_layer[0]
             nn.init.normal_(module.weight, std=0.1 * std if is_output else std)
-            nn.init.zeros_(module.bias)  # pyrefly: ignore[bad-argument-type]  (all of ours have a bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, WaveUNetLearnedUpsampling):
             nn.init.zeros_(module.weight)
 
@@ -184,12 +188,14 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
             f_d=config.downsampling_kernel_size,
             F_c=config.channel_growth,
             padding=config.padding,
-            channels=config.channels,
+            channels=config.channels * config.bands,
             sources=config.sources,
             output=config.output,
             upsampling=config.upsampling,
             output_activation=config.output_activation,
+            bias=config.bias,
         )
+        self.filter_bank = FilterBank(config.bands, config.padding == "same") if config.bands > 1 else None
         self.post_init()
 
     @can_return_tuple
@@ -223,11 +229,8 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         config.output_length_for(input_values.shape[-1])  # raises if too short
         hidden_states = None
         if self._wants_hidden_states(output_hidden_states):
-            hidden_states = self.network.hidden_states(input_values)
-            predicted = self.network.predict_from(hidden_states[-1], input_values)
-        else:
-            predicted = self._predict(input_values)
-        predicted = self._average_polarity_flip(predicted, input_values)
+            hidden_states = self.network.hidden_states(self._bands(input_values))
+        predicted = self._average_polarity_flip(self._predict(input_values, hidden_states), input_values)
         sources = self.network.complete_sources(predicted, input_values)
         mixture = center_crop(input_values, sources.shape[-1])
         loss = None if labels is None else mean_squared_error(sources, labels, padding_mask)
@@ -237,7 +240,8 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
         return (WaveUNetStream if self.device.type == "cpu" else SeparationStream)(self, tile_length)
 
     def separate_window(self, window: Tensor) -> Tensor:
-        window = window.to(self.dtype)
+        if self.filter_bank is None:  # the bank has the precision of the window, whatever that of the network
+            window = window.to(self.dtype)
         return self._average_polarity_flip(self._predict(window), window)
 
     def _average_polarity_flip(self, predicted: Tensor, mixture: Tensor) -> Tensor:
@@ -246,18 +250,37 @@ class WaveUNetModel(WaveUNetPreTrainedModel):
             return predicted
         return (predicted - self._predict(-mixture)) / 2
 
-    def _predict(self, mixture: Tensor) -> Tensor:
+    def _predict(self, mixture: Tensor, hidden_states: tuple[Tensor, ...] | None = None) -> Tensor:
+        """(B, C, T) → predicted sources (B, P, C, T'). If given, `hidden_states` are those of the mixture's bands."""
+        bank = self.filter_bank
+        if bank is None:
+            return self._predict_bands(mixture, hidden_states)
+        frames = bank.frames_of(mixture)
+        bands = bank.split(frames)
+        predicted = self._predict_bands(bands.to(self.dtype), hidden_states).to(bands.dtype)
+        waveforms = bank.join_predicted(predicted, bands, frames)
+        return waveforms[..., : waveforms.shape[-1] - -mixture.shape[-1] % bank.bands]
+
+    def _bands(self, mixture: Tensor) -> Tensor:
+        """What the network sees of a mixture: (B, C, T) → (B, C·M, n)."""
+        bank = self.filter_bank
+        return mixture if bank is None else bank.split(bank.frames_of(mixture))
+
+    def _predict_bands(self, bands: Tensor, hidden_states: tuple[Tensor, ...] | None = None) -> Tensor:
+        """(B, C·M, n) → bands of the predicted sources, (B, P, C·M, n')."""
+        if hidden_states is not None:
+            return self.network.predict_from(hidden_states[-1], bands)
         # The arrangement for batches does not go through the blocks that checkpointing wraps.
         if self.network.encoder[0].gradient_checkpointing:
             # Reentrant checkpointing gives a block no gradients unless one of its inputs requires them.
-            if self.training and torch.is_grad_enabled() and not mixture.requires_grad:
-                mixture = mixture.clone().requires_grad_()
-            return self.network.predict(mixture)
-        if mixture.device.type == "cpu":
-            return predict_batch(self.network, mixture)
-        if mixture.device.type == "cuda" and self.training:
-            return predict_batch(self.network, mixture, multiple=8)
-        return self.network.predict(mixture)
+            if self.training and torch.is_grad_enabled() and not bands.requires_grad:
+                bands = bands.clone().requires_grad_()
+            return self.network.predict(bands)
+        if bands.device.type == "cpu":
+            return predict_batch(self.network, bands)
+        if bands.device.type == "cuda" and self.training:
+            return predict_batch(self.network, bands, multiple=8)
+        return self.network.predict(bands)
 
 
 # The code travels with the weights: `save_pretrained` copies it, for `trust_remote_code=True`.

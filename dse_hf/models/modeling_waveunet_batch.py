@@ -60,9 +60,9 @@ def _convolve(conv, stack: list[tuple[Tensor, int]], multiple: int, slope: float
         kernel = torch.cat([_fill(kernel, multiple, dim=1) for kernel in kernels], dim=1)
         kernels = [_fill(kernel, multiple, dim=0)]
     padding = (0, conv.kernel_size[0] // 2 if conv.padding == "same" else 0)
+    biases = (None if conv.bias is None else _fill(conv.bias, multiple), None)
     convolved = [
-        F.conv2d(_image_of(part), kernel, bias, padding=padding)
-        for part, kernel, bias in zip(parts, kernels, (_fill(conv.bias, multiple), None))
+        F.conv2d(_image_of(part), kernel, bias, padding=padding) for part, kernel, bias in zip(parts, kernels, biases)
     ]
     image = sum(convolved[1:], start=convolved[0])
     if slope is not None:

@@ -9,6 +9,7 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
+from .modeling_filter_bank import REACH, FilterBank, frame_kernels
 from .modeling_separation import SeparationStream, group_channels, ungroup_channels
 from .modeling_waveunet_frames import FrameConvolution, fold_upsampling, has_fused_convolution, reach, share_of_left
 
@@ -29,7 +30,7 @@ class WaveUNetStream(SeparationStream):
             tile_length = max(1, min(BLOCK_SAMPLES, BLOCK_VALUES // model.config.values_per_sample))
         super().__init__(model, tile_length)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            self.network = FastWaveUNet(model.network)
+            self.network = FastWaveUNet(model.network, model.filter_bank)
         self.streams: list[_FrameStream] | None = None  # one for every group of channels
         self.entered = -self.trim  # the samples before this one went into the network
         self.predicted: Tensor | None = None  # (B, P, C, n), from `finished` on
@@ -53,7 +54,7 @@ class WaveUNetStream(SeparationStream):
         """Sends the next `length` samples through the network. Missing samples at the end count as zeros."""
         batch, channels = self.buffer.shape[:2]
         offset = self.entered - self.buffer_start
-        block = self.buffer[..., offset : offset + length].to(self.model.device, self.model.dtype)
+        block = self.buffer[..., offset : offset + length].to(self.model.device)
         block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
         rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
         if self.model.config.average_polarity_flip:
@@ -94,7 +95,9 @@ class FastWaveUNet:
     The length of the whole signal must be on the network's grid (`config.input_length_for`).
     """
 
-    def __init__(self, network):
+    def __init__(self, network, filter_bank: FilterBank | None = None):
+        self.filter_bank = filter_bank
+        self.dtype = network.bottleneck[0].weight.dtype
         bottleneck, (output, self.activation) = network.bottleneck[0], network.output_layer
         slope, fused = network.bottleneck[1].negative_slope, has_fused_convolution(bottleneck.weight)
         self.padded = bottleneck.padding == "same"
@@ -105,8 +108,50 @@ class FastWaveUNet:
         self.output = FrameConvolution(output.weight[:, :features], output.bias, fused=fused)
         self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, P·C)
 
-    def stream(self) -> "_FrameStream":
-        return _FrameStream(self)
+    def stream(self) -> "_FrameStream | _BandStream":
+        return _FrameStream(self) if self.filter_bank is None else _BandStream(self)
+
+
+class _BandStream:
+    """One signal on its way through the filter bank, a [`_FrameStream`] of its bands, and the filter bank again."""
+
+    def __init__(self, network: FastWaveUNet):
+        self.bank, self.network, self.inner = network.filter_bank, network, _FrameStream(network)
+        padding, cropped = self.bank.padding, self.inner.cropped
+        reach = 0 if padding else REACH  # frames that each half of the bank cuts off
+        self.padding = padding
+        self.samples, self.bands = _Queue(cropped + 2 * reach), _Queue(cropped)
+        self.split: _SlidingConvolution | None = None
+        self.join: _SlidingConvolution | None = None
+
+    def push(self, block: Tensor, last: bool = False) -> Tensor:
+        """Takes the next samples (n, C), n a multiple of M. Returns the finished samples (m, P·C)."""
+        samples, channels = block.unflatten(0, (-1, self.bank.bands)).transpose(1, 2).flatten(1), block.shape[1]
+        if self.split is None:
+            self.split = self._convolution(0, channels, block)
+        bands = self.split.push(samples, last)
+        self.samples.append(samples)
+        self.bands.append(bands)
+        predicted = self.inner.push(bands, last).to(block.dtype)
+        if len(predicted):  # what is not reconstructed goes to the first source, as in `FilterBank.join_predicted`
+            width = samples.shape[1]
+            predicted = torch.cat(
+                [predicted[:, :width] - self.bands.take(len(predicted)), predicted[:, width:]], dim=1
+            )
+        if self.join is None:
+            self.join = self._convolution(1, self.network.output.out_channels // self.bank.bands, block)
+        joined = self.join.push(predicted, last)
+        if len(joined):
+            joined[:, : samples.shape[1]] += self.samples.take(len(joined))
+        return joined.unflatten(1, (-1, self.bank.bands)).transpose(1, 2).flatten(0, 1)
+
+    def _convolution(self, half: int, channels: int, like: Tensor) -> "_SlidingConvolution":
+        kernel = torch.from_numpy(frame_kernels(self.bank.bands)[half]).to(like)
+        size = len(kernel)
+        weight = kernel.new_zeros(channels, size, channels, size, kernel.shape[-1])
+        for channel in range(channels):  # each channel by itself
+            weight[channel, :, channel] = kernel
+        return _SlidingConvolution(FrameConvolution(weight.flatten(2, 3).flatten(0, 1)), self.padding, self.padding)
 
 
 class _FrameStream:
@@ -125,12 +170,13 @@ class _FrameStream:
             cropped = 0 if padded else 2 * (steps - 1) * down + (steps - 2) * up
             self.decoder.append(_Decoder(stacked, padded, cropped))
         steps = 2**layers
-        self.mixture = _Queue(0 if padded else (2 * steps - 1) * down + (steps - 1) * up)
+        self.cropped = 0 if padded else (2 * steps - 1) * down + (steps - 1) * up  # frames of the mixture
+        self.mixture = _Queue(self.cropped)
 
     def push(self, block: Tensor, last: bool = False) -> Tensor:
         """Takes the next frames (n, C) of the mixture. Returns the finished frames (m, P·C) of predicted sources."""
-        frames = block
-        self.mixture.append(block)
+        frames = block.to(self.network.dtype)
+        self.mixture.append(frames)
         for level, decoder in enumerate(reversed(self.decoder)):
             skip = self.encoder[level].push(frames, last)
             decoder.skips.append(skip)

@@ -49,6 +49,8 @@ OPTIONS = [
     {"padding": "same", "num_layers": 1, "f_d": 1, "f_u": 9, "output_activation": "linear"},
     {"padding": "same", "average_polarity_flip": True},
     {"padding": "valid", "output": "direct", "channels": 2, "average_polarity_flip": True},
+    {"padding": "same", "bands": 3, "bias": False, "output_activation": "linear"},
+    {"padding": "valid", "bands": 2, "channels": 2, "sources": ["a", "b", "c"], "average_polarity_flip": True},
 ]
 
 

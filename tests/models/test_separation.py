@@ -19,9 +19,12 @@ def one_pass(model, waveform):
     padded_length, left = config.input_length_for(length), config.context if config.padding == "valid" else 0
     padded = torch.nn.functional.pad(waveform[:, None], (left, padded_length - length - left))
     with torch.no_grad():
-        sources = model.network.predict_sources(padded)
-        if config.average_polarity_flip:
-            sources = (sources - model.network.predict_sources(-padded)) / 2
+        if config.bands > 1:
+            sources = model(padded).sources
+        else:
+            sources = model.network.predict_sources(padded)
+            if config.average_polarity_flip:
+                sources = (sources - model.network.predict_sources(-padded)) / 2
     sources = sources[..., :length]
     return sources[:, :, 0].transpose(0, 1)
 
@@ -48,10 +51,11 @@ def push_blocks(stream, waveform, sizes):
     channels=st.integers(1, 3),
     upsampling=st.sampled_from(["linear", "learned"]),
     flip=st.booleans(),
+    bands=st.sampled_from([1, 1, 2, 3]),
     seed=st.integers(0, 9),
 )
 def test_tiles_and_blocks_of_any_size_equal_one_pass(
-    length, tile_length, blocks, padding, num_layers, kernels, num_sources, channels, upsampling, flip, seed
+    length, tile_length, blocks, padding, num_layers, kernels, num_sources, channels, upsampling, flip, bands, seed
 ):
     model = tiny_model(
         seed=seed,
@@ -62,6 +66,8 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
         sources=[f"s{k}" for k in range(num_sources)],
         upsampling=upsampling,
         average_polarity_flip=flip,
+        bands=bands,
+        bias=bands != 2,
     )
     waveform = torch.randn(channels, length, generator=torch.Generator().manual_seed(seed)) * 0.3
     expected = one_pass(model, waveform)
@@ -76,10 +82,11 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
         torch.testing.assert_close(streamed, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("bands", [1, 3])
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_a_block_may_end_anywhere(padding, kind):
-    model = tiny_model(num_layers=1, f_d=15, f_u=5, padding=padding)
+def test_a_block_may_end_anywhere(padding, kind, bands):
+    model = tiny_model(num_layers=1, f_d=15, f_u=5, padding=padding, bands=bands)
     waveform = torch.randn(1, 56, generator=torch.Generator().manual_seed(1))
     expected = one_pass(model, waveform)
     for end in range(1, 56):
@@ -134,9 +141,10 @@ def test_direct_outputs_share_what_they_leave_of_the_mixture():
     torch.testing.assert_close(model.separate(waveform, 16000)["foreground"][0], raw[0] + rest / 2)
 
 
+@pytest.mark.parametrize("bands", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_models(dtype):
-    model = tiny_model(padding="same", num_layers=3)
+def test_half_precision_models(dtype, bands):
+    model = tiny_model(padding="same", num_layers=3, bands=bands)
     waveform = torch.rand(2, 1000) * 2 - 1
     full = model.separate(waveform, 16000)
     half = model.to(dtype).separate(waveform, 16000)

@@ -255,16 +255,17 @@ class TestConfig:
             WaveUNetConfig.paper("M8")
 
     @pytest.mark.parametrize("padding", ["valid", "same"])
+    @pytest.mark.parametrize("bands", [1, 3])
     @pytest.mark.parametrize("layers, down, up", [(1, 1, 1), (1, 3, 5), (2, 5, 3), (3, 15, 5), (4, 3, 1)])
-    def test_the_length_rule_is_what_the_network_does(self, padding, layers, down, up):
-        model = tiny_model(num_layers=layers, channel_growth=1, f_d=down, f_u=up, padding=padding, channels=1)
+    def test_the_length_rule_is_what_the_network_does(self, padding, layers, down, up, bands):
+        model = tiny_model(num_layers=layers, channel_growth=1, f_d=down, f_u=up, padding=padding, bands=bands)
         config = model.config
-        for length in range(1, 3 * 2**layers * max(down, up), 3):
+        for length in range(1, 3 * config.alignment * max(down, up), 3 if bands == 1 else 13):
             try:
                 expected = config.output_length_for(length)
             except ValueError:
                 with pytest.raises((ValueError, RuntimeError)):
-                    model.network(torch.zeros(1, 1, length))
+                    model._predict(torch.zeros(1, 1, length))
             else:
                 assert model(torch.zeros(1, 1, length)).sources.shape[-1] == expected
         for wanted in (1, 2, 7, 30, 100):
@@ -273,15 +274,17 @@ class TestConfig:
             trimmed = config.context if padding == "valid" else 0
             assert length - config.output_length_for(length) == 2 * trimmed
 
-    @pytest.mark.parametrize("layers, down, up", [(1, 3, 5), (2, 5, 3), (3, 15, 5), (4, 3, 1)])
-    def test_receptive_field_bounds_what_an_output_sample_sees(self, layers, down, up):
-        model = tiny_model(num_layers=layers, channel_growth=2, f_d=down, f_u=up, padding="same").double()
+    @pytest.mark.parametrize(
+        "layers, down, up, bands", [(1, 3, 5, 1), (2, 5, 3, 1), (3, 15, 5, 1), (4, 3, 1, 1), (2, 5, 3, 3)]
+    )
+    def test_receptive_field_bounds_what_an_output_sample_sees(self, layers, down, up, bands):
+        model = tiny_model(num_layers=layers, channel_growth=2, f_d=down, f_u=up, padding="same", bands=bands).double()
         half = model.config.receptive_field // 2
-        mixture = torch.randn(1, 1, 4 * half // model.config.alignment * model.config.alignment + 1).double()
+        mixture = torch.randn(1, 1, model.config.input_length_for(4 * half)).double()
         mixture.requires_grad_()
         reach = 0
         for at in range(2 * half, 2 * half + model.config.alignment):
-            (gradient,) = torch.autograd.grad(model.network(mixture)[0][0, 0, at], mixture)
+            (gradient,) = torch.autograd.grad(model(mixture).foreground[0, 0, at], mixture)
             seen = gradient.flatten().nonzero().flatten() - at
             assert seen.min() >= -half and seen.max() <= half
             reach = max(reach, -seen.min().item(), seen.max().item())
@@ -303,11 +306,13 @@ def test_every_option_reaches_the_computation():
         "padding": "valid",
         "channels": 2,
         "average_polarity_flip": True,
+        "bands": 2,
     }.items():
         model, changed = tiny_model(padding="same"), tiny_model(**{**copy.deepcopy(base), field: value})
         before = model(mixture).sources
         after = changed(mixture.expand(-1, changed.config.channels, -1)).sources
         assert before.shape != after.shape or not torch.allclose(before, after), field
+    assert tiny_model(bias=False).num_parameters() < tiny_model().num_parameters()  # biases are zero at first
 
 
 @pytest.mark.parametrize("options", [{}, {"output": "direct", "padding": "valid", "channels": 2}])
