@@ -31,7 +31,7 @@ class WaveUNetStream(SeparationStream):
         super().__init__(model, tile_length)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             self.network = FastWaveUNet(model.network, model.filter_bank)
-        self.streams: list[_FrameStream] | None = None  # one for every group of channels
+        self.streams: list[_FrameStream | _BandStream] | None = None  # one for every group of channels
         self.entered = -self.trim  # the samples before this one went into the network
         self.predicted: Tensor | None = None  # (B, P, C, n), from `finished` on
 
@@ -109,17 +109,15 @@ class FastWaveUNet:
         self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, P·C)
 
     def stream(self) -> "_FrameStream | _BandStream":
-        return _FrameStream(self) if self.filter_bank is None else _BandStream(self)
+        return _FrameStream(self) if self.filter_bank is None else _BandStream(self, self.filter_bank)
 
 
 class _BandStream:
     """One signal on its way through the filter bank, a [`_FrameStream`] of its bands, and the filter bank again."""
 
-    def __init__(self, network: FastWaveUNet):
-        self.bank, self.network, self.inner = network.filter_bank, network, _FrameStream(network)
-        padding, cropped = self.bank.padding, self.inner.cropped
-        reach = 0 if padding else REACH  # frames that each half of the bank cuts off
-        self.padding = padding
+    def __init__(self, network: FastWaveUNet, bank: FilterBank):
+        self.bank, self.network, self.inner = bank, network, _FrameStream(network)
+        cropped, reach = self.inner.cropped, REACH - bank.padding  # frames that each half of the bank cuts off
         self.samples, self.bands = _Queue(cropped + 2 * reach), _Queue(cropped)
         self.split: _SlidingConvolution | None = None
         self.join: _SlidingConvolution | None = None
@@ -151,7 +149,9 @@ class _BandStream:
         weight = kernel.new_zeros(channels, size, channels, size, kernel.shape[-1])
         for channel in range(channels):  # each channel by itself
             weight[channel, :, channel] = kernel
-        return _SlidingConvolution(FrameConvolution(weight.flatten(2, 3).flatten(0, 1)), self.padding, self.padding)
+        return _SlidingConvolution(
+            FrameConvolution(weight.flatten(2, 3).flatten(0, 1)), self.bank.padding, self.bank.padding
+        )
 
 
 class _FrameStream:

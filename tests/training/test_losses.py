@@ -41,7 +41,7 @@ def test_silence_has_finite_loss_and_gradient(name, estimate):
         assert torch.isfinite(loss) and torch.isfinite(estimates.grad).all()
 
 
-@pytest.mark.parametrize("name", ["mixture_snr", "multi_resolution_stft", "si_sdr"])
+@pytest.mark.parametrize("name", ["mixture_snr", "band_snr", "multi_resolution_stft", "si_sdr"])
 def test_the_level_does_not_matter(name, sources):
     estimates, labels = sources
     loss = LOSSES[name]()
@@ -49,7 +49,7 @@ def test_the_level_does_not_matter(name, sources):
     torch.testing.assert_close(quieter, of(loss, estimates, labels), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mse", "l1", "si_sdr", "mixture_snr", "multi_resolution_stft"])
+@pytest.mark.parametrize("name", ["mse", "l1", "si_sdr", "mixture_snr", "band_snr", "multi_resolution_stft"])
 def test_a_batch_costs_the_mean_of_its_parts(name, sources):
     # Else accumulated gradients would not be those of one large batch.
     estimates, labels = sources
@@ -77,6 +77,26 @@ def test_mixture_snr_is_the_formula():
     labels = torch.stack([torch.ones(1, 1, 100), torch.ones(1, 1, 100)], dim=1)  # the mixture is 2 everywhere
     expected = 10 * torch.log10(torch.tensor(0.04 / 4 + 1e-3))
     torch.testing.assert_close(of(MixtureSNRLoss(), labels + 0.2, labels), expected)
+
+
+def test_band_snr_hears_each_band():
+    time = torch.arange(48000) / 48000
+    tones = [torch.sin(2 * torch.pi * hertz * time) for hertz in (500, 1500, 3000, 5000, 7000, 10000, 14000, 20000)]
+    labels = torch.stack([sum(tones), torch.zeros_like(time)])[None, :, None]  # (B, S, C, T): the second is silent
+    loss = LOSSES["band_snr"](48000)
+    perfect = of(loss, labels, labels)
+    for tone in tones:
+        estimates = labels.clone()
+        estimates[:, 0] -= tone  # all of one band is missing: 0 dB there, the floor of -30 dB elsewhere
+        torch.testing.assert_close(of(loss, estimates, labels) - perfect, torch.tensor(30 / 8 / 2), atol=0.02, rtol=0)
+
+
+def test_band_snr_does_not_count_bands_without_sound():
+    time = torch.arange(48000) / 48000
+    labels = torch.stack([torch.sin(2 * torch.pi * 500 * time)] * 2)[None, :, None]
+    faint = 1e-5 * torch.sin(2 * torch.pi * 10000 * time)
+    loss = LOSSES["band_snr"](48000)
+    assert abs(of(loss, labels + faint, labels) - of(loss, labels, labels)) < 0.1
 
 
 def test_si_sdr_loss_is_minus_the_metric(sources):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .pesq import PESQLoss
 from .spectral import MultiResolutionSTFTLoss
 from .stoi import STOILoss
-from .waveform import L1Loss, MixtureSNRLoss, MSELoss, SISDRLoss
+from .waveform import BandSNRLoss, L1Loss, MixtureSNRLoss, MSELoss, SISDRLoss
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ LOSSES = {
     "l1": LossType(L1Loss),
     "si_sdr": LossType(SISDRLoss),
     "mixture_snr": LossType(MixtureSNRLoss),
-    "multi_resolution_stft": LossType(MultiResolutionSTFTLoss, without_last_source=True),
+    "band_snr": LossType(BandSNRLoss, needs_sampling_rate=True),
+    "multi_resolution_stft": LossType(MultiResolutionSTFTLoss, without_last_source=True, needs_sampling_rate=True),
     "stoi": LossType(STOILoss, without_last_source=True, needs_sampling_rate=True),
     "estoi": LossType(partial(STOILoss, extended=True), without_last_source=True, needs_sampling_rate=True),
     "pesq": LossType(PESQLoss, without_last_source=True, needs_sampling_rate=True),

@@ -8,11 +8,15 @@ from torch.nn import functional as F
 class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
-    Signals are divided by the RMS of the mixture, so that quiet clips count as much as loud ones. Magnitudes below
+    The windows have 16, 32 and 64 ms. Signals are divided by the RMS of the mixture, so that quiet clips count as much as loud ones. Magnitudes below
     `FLOOR` are raised to it, so that inaudible bins do not count.
     """
 
-    N_FFTS, FLOOR = (256, 512, 1024), 0.05
+    WINDOW_SECONDS, FLOOR = (0.016, 0.032, 0.064), 0.05
+
+    def __init__(self, sampling_rate: int = 16000):
+        super().__init__()
+        self.n_ffts = [4 * round(seconds * sampling_rate / 4) for seconds in self.WINDOW_SECONDS]
 
     def forward(self, estimates: Tensor, labels: Tensor, mixture: Tensor) -> Tensor:
         scale = mixture[:, None].square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-4)
@@ -20,7 +24,7 @@ class MultiResolutionSTFTLoss(nn.Module):
             (signal / scale).flatten(0, -2)  # (B·S·C, T)
             for signal in (estimates, labels)
         )
-        return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.N_FFTS]).mean()
+        return torch.stack([self._distance(estimates, labels, n_fft) for n_fft in self.n_ffts]).mean()
 
     def _distance(self, estimates: Tensor, labels: Tensor, n_fft: int) -> Tensor:
         window = torch.hann_window(n_fft, device=labels.device)
