@@ -8,8 +8,8 @@ from torch.nn import functional as F
 class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance at three resolutions (Yamamoto et al. 2020, section 2.2).
 
-    The windows have 16, 32 and 64 ms. Signals are divided by the RMS of the mixture, so that quiet clips count as much as loud ones. Magnitudes below
-    `FLOOR` are raised to it, so that inaudible bins do not count.
+    The windows have 16, 32 and 64 ms. Signals are divided by the RMS of the mixture, so that quiet clips count as much
+    as loud ones. Magnitudes below `FLOOR` are raised to it, so that inaudible bins do not count.
     """
 
     WINDOW_SECONDS, FLOOR = (0.016, 0.032, 0.064), 0.05
