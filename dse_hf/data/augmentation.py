@@ -11,6 +11,8 @@ from scipy.signal.windows import hann
 
 
 Waveform = NDArray[np.floating]
+# How long the kept beginning of a room fades out, in seconds.
+KEPT_FADE = 0.05
 
 
 def rms(waveform: Waveform) -> float:
@@ -143,16 +145,37 @@ class Reverberation:
     those are different in every room, and it takes a hundredth of the time. The direct sound keeps its place, and the
     level stays the same. Each channel gets its own response with the same decay. Several sounds (…, C, T) get the
     same responses. The reverberation time (until the response has fallen by 60 dB) is from `low` to `high` seconds.
-    `distance_db` is the range of the energy of the direct sound relative to the reverberation.
+    `distance_db` is the range of the energy of the direct sound relative to the reverberation. With `reflections`, so
+    many discrete reflections of the first 50 ms take up half of the energy of the reverberation.
     """
 
-    def __init__(self, sampling_rate: int, low: float = 0.1, high: float = 0.8, distance_db=(-3.0, 12.0)):
+    def __init__(
+        self, sampling_rate: int, low: float = 0.1, high: float = 0.8, distance_db=(-3.0, 12.0), reflections: int = 0
+    ):
         self.sampling_rate, self.low, self.high, self.distance_db = sampling_rate, low, high, distance_db
+        self.reflections = reflections
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         response = self.response(waveform.shape[-2:-1], rng)
         response = response.reshape((1,) * (waveform.ndim - response.ndim) + response.shape)
         return at_level_of(waveform, oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]])
+
+    def with_kept_part(self, waveforms: Waveform, kept: float, rng: np.random.Generator) -> Waveform:
+        """Returns the first of two waveforms (2, C, T) in the room, and the second with the beginning of the room only.
+
+        The beginning is the direct sound and the reflections of the first `kept` seconds. Over the next 50 ms it fades
+        out, as a cosine. Both have the same gain; the first one keeps its level.
+        """
+        response = self.response(waveforms.shape[-2:-1], rng)
+        start, fade = round(kept * self.sampling_rate) + 1, round(KEPT_FADE * self.sampling_rate)
+        beginning = response[..., : start + fade].copy()
+        shape = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
+        beginning[..., start:] *= shape[: beginning.shape[-1] - start]
+        length = waveforms.shape[-1]
+        whole = oaconvolve(waveforms[0], response, axes=-1)[..., :length]
+        part = oaconvolve(waveforms[1], beginning, axes=-1)[..., :length]
+        level = rms(whole)
+        return (np.stack([whole, part]) * (rms(waveforms[0]) / level if level > 0 else 1.0)).astype(np.float32)
 
     def response(self, channels: tuple[int, ...], rng: np.random.Generator) -> Waveform:
         """Draws an impulse response (*channels, T). Its first sample is the direct sound."""
@@ -162,10 +185,24 @@ class Reverberation:
         tail = rng.standard_normal((*channels, len(time)), np.float32)
         tail *= 10 ** (-3 * time / decay_time)  # -60 dB at decay_time
         tail[..., : max(1, round(0.002 * self.sampling_rate))] = 0  # Reflections arrive after the direct sound.
+        if self.reflections > 0:
+            self._add_reflections(tail, decay_time, rng)
         energy = np.square(tail).sum(axis=-1, keepdims=True)
         tail *= np.sqrt(10 ** (-direct_db / 10) / np.maximum(energy, 1e-12))
         tail[..., 0] = 1
         return tail.astype(np.float32)
+
+    def _add_reflections(self, tail: Waveform, decay_time: float, rng: np.random.Generator) -> None:
+        """Adds reflections, 2 to 50 ms after the direct sound, with as much energy as `tail` (…, T) has."""
+        times = rng.uniform(0.002, 0.05, self.reflections)
+        # Sound gets weaker on longer ways, and where it is reflected. Each channel hears its own small differences.
+        levels = rng.choice([-1.0, 1.0], self.reflections) * 0.004 / (0.004 + times) * 10 ** (-3 * times / decay_time)
+        levels = levels * rng.uniform(0.5, 1, (*tail.shape[:-1], self.reflections))
+        energy, own = (np.square(part).sum(axis=-1, keepdims=True) for part in (tail, levels))
+        levels *= np.sqrt(energy / np.maximum(own, 1e-12))
+        positions = np.minimum((times * self.sampling_rate).astype(int), tail.shape[-1] - 1)
+        for position, level in zip(positions, np.moveaxis(levels, -1, 0)):
+            tail[..., position] += level
 
 
 class BandLimit:

@@ -5,16 +5,17 @@ import numpy as np
 from .arguments import DataArguments
 from .augmentation import RandomEqualizer, RandomFormants, RandomSpeed, Waveform, gain_for_snr, rms
 from .clips import ClipCollection, ClipPool
-from .effects import Effects, as_example
+from .effects import Effects, as_example, versions
 from .epochs import EpochDataset
 from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
+from .recordings import limit_bandwidth
 
 
 class Mixer:
     """Mixes speech with noise. Level, SNR and augmentation are drawn from the ranges of the arguments."""
 
     def __init__(self, sampling_rate: int, length: int, arguments: DataArguments):
-        self.length, self.arguments = length, arguments
+        self.sampling_rate, self.length, self.arguments = sampling_rate, length, arguments
         self.speech_speed = self.noise_speed = self.speech_equalizer = self.noise_equalizer = None
         if arguments.augment and arguments.speed_and_equalizer:
             self.speech_speed = RandomSpeed(arguments.speech_speed_low, arguments.speech_speed_high)
@@ -32,9 +33,12 @@ class Mixer:
 
         `speech` and `noise` have a method `fill`, as in `ClipCollection`. If the speech has a cleaned version, this
         version is the foreground. The noise that was removed from it belongs to the background, but does not count
-        for the SNR.
+        for the SNR. The same holds for reverberation that is not kept.
         """
         arguments = self.arguments
+        bandwidths: list[float] = []
+        if arguments.bandwidth_column is not None:
+            speech = _SpeechWithBandwidths(speech, bandwidths)
         balance = arguments.speaker_balancing if arguments.augment else 0.0
         voice = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
@@ -42,9 +46,10 @@ class Mixer:
             voice = self.formants(voice, rng)
         if self.speech_equalizer is not None:
             voice = self.speech_equalizer(voice, rng)
-        recording, foreground = _versions(self.effects.foreground(voice, rng))
+        recording, foreground = versions(self.effects.foreground(voice, rng))
         background = self._noise(speech, noise, rng)
         sources = np.stack([foreground, background, recording - foreground])
+        sources = limit_bandwidth(sources, min(bandwidths, default=self.sampling_rate / 2), self.sampling_rate)
         foreground, background, own_noise = self.effects.sources(sources, rng)
         share = rng.uniform()
         snr_db = rng.uniform(arguments.snr_low, arguments.snr_high)
@@ -89,12 +94,17 @@ class Mixer:
 
     def _other_voice(self, speech, rng: np.random.Generator) -> Waveform:
         """Draws speech as it was recorded, (C, T)."""
-        return _versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
+        return versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
 
 
-def _versions(speech: Waveform) -> Waveform:
-    """Returns the recording and the cleaned recording, (2, C, T), which are the same for speech of (C, T)."""
-    return speech if speech.ndim == 3 else np.stack([speech, speech])
+class _SpeechWithBandwidths:
+    """Speech of which the bandwidths of all drawn clips are appended to a list."""
+
+    def __init__(self, speech, bandwidths: list[float]):
+        self.speech, self.channels, self.bandwidths = speech, speech.channels, bandwidths
+
+    def fill(self, length: int, rng: np.random.Generator, **options) -> Waveform:
+        return self.speech.fill(length, rng, bandwidths=self.bandwidths, **options)
 
 
 class SpeechNoiseMixtures(EpochDataset):
