@@ -94,6 +94,15 @@ class SpeechAugmentationArguments(OptionGroup):
     speech_speed_high: float = option(1.09, "Highest speed of the speech.")
     voice_variation_share: Share = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
     voice_variation_high: AboveOne = option(1.2, "Largest factor for the frequency of the formants, above 1.")
+    whisper_share: Share = option(0.0, "Share of the speech, from 0 to 1, that is turned into whispering.")
+    singing_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that is turned into singing: slower, with held notes and vibrato."
+    )
+    voice_pitch_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that becomes a high or a low voice by another speed than that above."
+    )
+    voice_pitch_low: Positive = option(0.75, "Lowest speed of the speech of voice_pitch_share, above 0.")
+    voice_pitch_high: float = option(1.9, "Highest speed of the speech of voice_pitch_share.")
     speaker_balancing: Share = option(
         0.0,
         "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
@@ -179,6 +188,7 @@ class DataArguments(
     def __post_init__(self):
         super().__post_init__()
         self.check_sum("clean_share", "noise_only_share")
+        self.check_sum("whisper_share", "singing_share")
         self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
         if self.reverberation_kept_ms is not None and self.reverberation_kept_ms < 0:
             raise ValueError(f"reverberation_kept_ms={self.reverberation_kept_ms}: must be 0 or above")

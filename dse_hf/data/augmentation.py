@@ -76,7 +76,39 @@ class RandomEqualizer:
         return [value / first for value in feed_forward + feedback]
 
 
-class RandomFormants:
+class SpectralFrames:
+    """Frames of 32 ms, 8 ms apart, with their spectral envelope: the low quefrencies of the cepstrum."""
+
+    def __init__(self, sampling_rate: int):
+        self.size = 4 * round(0.008 * sampling_rate)
+        self.hop = self.size // 4
+        self.window = hann(self.size, sym=False).astype(np.float32)
+        self.quefrencies = round(0.0015 * sampling_rate)  # Shorter than the period of a high voice.
+
+    def spectrum(self, waveform: Waveform) -> np.ndarray:
+        """(…, T) → (…, frames, F). Three frames reach over each end, so that four frames cover each sample."""
+        edge = self.size - self.hop
+        edges = [(0, 0)] * (waveform.ndim - 1) + [(edge, edge + -waveform.shape[-1] % self.hop)]
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, edges), self.size, axis=-1)
+        return rfft(frames[..., :: self.hop, :] * self.window)
+
+    def waveform(self, spectrum: np.ndarray, length: int) -> Waveform:
+        """(…, frames, F) → (…, length)."""
+        # Squares of four Hann windows, a quarter of their length apart, sum to 1.5.
+        frames = irfft(spectrum) * (self.window / 1.5)
+        quarters = frames.reshape(*frames.shape[:-1], 4, self.hop)
+        blocks: Any = sum(quarters[..., 3 - shift : quarters.shape[-3] - shift, shift, :] for shift in range(4))
+        return blocks.reshape(*blocks.shape[:-2], -1)[..., :length]
+
+    def log_envelope(self, power: Waveform) -> Waveform:
+        """Power (…, frames, F) → logarithm of the smoothed amplitude, (…, frames, F)."""
+        floor = 1e-6 * power.max(axis=-1, keepdims=True) + 1e-12
+        cepstrum = irfft(np.log(power + floor) / 2)
+        cepstrum[..., self.quefrencies + 1 : -self.quefrencies] = 0
+        return rfft(cepstrum).real
+
+
+class RandomFormants(SpectralFrames):
     """Makes another voice: moves the formants by a factor that is drawn log-uniformly from 1/`most` to `most`.
 
     The spectral envelope of every 32 ms (the low quefrencies of the cepstrum, as in Oppenheim and Schafer) is
@@ -86,46 +118,21 @@ class RandomFormants:
 
     def __init__(self, sampling_rate: int, most: float = 1.2):
         self.most = most
-        self.size = 4 * round(0.008 * sampling_rate)
-        self.hop = self.size // 4
-        self.window = hann(self.size, sym=False).astype(np.float32)
-        self.quefrencies = round(0.0015 * sampling_rate)  # Shorter than the period of a high voice.
+        super().__init__(sampling_rate)
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         factor = np.exp(rng.uniform(-1, 1) * np.log(self.most))
         if waveform.shape[-1] < self.size:
             return waveform
-        spectrum = self._spectrum(waveform)  # (…, frames, F)
-        envelope = self._log_envelope(np.mean(np.abs(spectrum) ** 2, axis=tuple(range(spectrum.ndim - 2))))
+        spectrum = self.spectrum(waveform)  # (…, frames, F)
+        envelope = self.log_envelope(np.mean(np.abs(spectrum) ** 2, axis=tuple(range(spectrum.ndim - 2))))
         bins = np.arange(envelope.shape[-1])
         stretched = np.clip(bins / factor, 0, len(bins) - 1)
         below = np.minimum(stretched.astype(int), len(bins) - 2)
         between = (stretched - below).astype(np.float32)
         moved = (1 - between) * envelope[:, below] + between * envelope[:, below + 1]
-        voice = self._waveform(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), waveform.shape[-1])
+        voice = self.waveform(spectrum * np.exp(np.clip(moved - envelope, -3, 3)), waveform.shape[-1])
         return at_level_of(waveform, voice)
-
-    def _spectrum(self, waveform: Waveform) -> np.ndarray:
-        """(…, T) → (…, frames, F). Three frames reach over each end, so that four frames cover each sample."""
-        edge = self.size - self.hop
-        edges = [(0, 0)] * (waveform.ndim - 1) + [(edge, edge + -waveform.shape[-1] % self.hop)]
-        frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, edges), self.size, axis=-1)
-        return rfft(frames[..., :: self.hop, :] * self.window)
-
-    def _waveform(self, spectrum: np.ndarray, length: int) -> Waveform:
-        """(…, frames, F) → (…, length)."""
-        # Squares of four Hann windows, a quarter of their length apart, sum to 1.5.
-        frames = irfft(spectrum) * (self.window / 1.5)
-        quarters = frames.reshape(*frames.shape[:-1], 4, self.hop)
-        blocks: Any = sum(quarters[..., 3 - shift : quarters.shape[-3] - shift, shift, :] for shift in range(4))
-        return blocks.reshape(*blocks.shape[:-2], -1)[..., :length]
-
-    def _log_envelope(self, power: Waveform) -> Waveform:
-        """Power (frames, F) → logarithm of the smoothed amplitude, (frames, F)."""
-        floor = 1e-6 * power.max(axis=-1, keepdims=True) + 1e-12
-        cepstrum = irfft(np.log(power + floor) / 2)
-        cepstrum[:, self.quefrencies + 1 : -self.quefrencies] = 0
-        return rfft(cepstrum).real
 
 
 class RandomGain:
@@ -170,7 +177,7 @@ class Reverberation:
         start, fade = round(kept * self.sampling_rate) + 1, round(KEPT_FADE * self.sampling_rate)
         beginning = response[..., : start + fade].copy()
         shape = 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)
-        beginning[..., start:] *= shape[: beginning.shape[-1] - start]
+        beginning[..., start:] *= shape[: max(beginning.shape[-1] - start, 0)]
         length = waveforms.shape[-1]
         whole = oaconvolve(waveforms[0], response, axes=-1)[..., :length]
         part = oaconvolve(waveforms[1], beginning, axes=-1)[..., :length]

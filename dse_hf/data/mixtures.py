@@ -9,6 +9,7 @@ from .effects import Effects, as_example, versions
 from .epochs import EpochDataset
 from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
 from .recordings import limit_bandwidth
+from .voices import Voices
 
 
 class Mixer:
@@ -25,6 +26,7 @@ class Mixer:
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
         self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
         self.formants = RandomFormants(sampling_rate, arguments.voice_variation_high)
+        self.voices = Voices(sampling_rate, arguments)
         self.noise_variation = NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
@@ -40,7 +42,9 @@ class Mixer:
         if arguments.bandwidth_column is not None:
             speech = _SpeechWithBandwidths(speech, bandwidths)
         balance = arguments.speaker_balancing if arguments.augment else 0.0
-        voice = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
+        speed = self.voices.speed(self.speech_speed, rng)
+        voice = speech.fill(self.length, rng, speed=speed, max_gap=0.5, balance=balance)
+        voice = self.voices(voice, rng)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
         if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
             voice = self.formants(voice, rng)

@@ -83,7 +83,8 @@ def test_the_speed_moves_the_bandwidth(folder):
 
 
 def test_full_bandwidths_change_no_example(folder):
-    plain, with_column = (mixtures(folder, ("wide",), column=column) for column in (None, "band"))
+    # Slow voices of babble have a lower bandwidth.
+    plain, with_column = (mixtures(folder, ("wide",), column=column, babble_share=0) for column in (None, "band"))
     for example, other in zip(plain, with_column):
         np.testing.assert_array_equal(example["input_values"], other["input_values"])
 

@@ -104,6 +104,8 @@ def test_one_excluded_speaker_or_several():
         ({"speaker_balancing": 0.5, "streaming": True}, "speaker_balancing=0.5 does not work with streaming"),
         ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] does not work with streaming"),
         ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' does not work with streaming: give only one"),
+        ({"reverberation_kept_ms": -1.0}, "reverberation_kept_ms=-1.0: must be 0 or above"),
+        ({"early_reflections": -1}, "early_reflections=-1: must be 0 or above"),
         ({"shape": "pair"}, "shape='pair': choose among auto, pairs"),
     ],
 )
