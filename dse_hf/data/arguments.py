@@ -103,6 +103,9 @@ class SpeechAugmentationArguments(OptionGroup):
     )
     voice_pitch_low: Positive = option(0.75, "Lowest speed of the speech of voice_pitch_share, above 0.")
     voice_pitch_high: float = option(1.9, "Highest speed of the speech of voice_pitch_share.")
+    codec_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that is coded by MP3, Opus, AMR or G.722; it is the target as coded."
+    )
     speaker_balancing: Share = option(
         0.0,
         "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
@@ -126,7 +129,9 @@ class NoiseAugmentationArguments(OptionGroup):
     synthetic_noises: list[str] = option(
         ["coloured", "hum"], f"Kinds of noise that are synthesised. Choose among {', '.join(SYNTHETIC_NOISES)}."
     )
-    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
+    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of other voices.")
+    babble_voices_low: Count = option(3, "Lowest number of voices in babble, above 0.")
+    babble_voices_high: Count = option(6, "Highest number of voices in babble.")
     crowd_share: Share = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
     second_noise_share: Share = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
 
@@ -146,6 +151,9 @@ class RecordingArguments(OptionGroup):
     )
     early_reflections: int = option(0, "Number of discrete reflections in the first 50 ms of a room, 0 or above.")
     band_limit_share: Share = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
+    telephone_share: Share = option(
+        0.0, "Share of the examples in the band of a telephone, half of them with faint noise over the whole band."
+    )
     clipping_share: Share = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
 
 

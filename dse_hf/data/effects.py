@@ -4,6 +4,7 @@ import numpy as np
 
 from .arguments import DataArguments
 from .augmentation import BandLimit, Clipping, Reverberation, Waveform
+from .recordings import Telephone
 
 
 class Effects:
@@ -22,6 +23,8 @@ class Effects:
         self._foreground = [(share, effect) for share, effect in effects if arguments.augment and share > 0]
         self._band_limit_share = arguments.band_limit_share if arguments.augment else 0.0
         self._band_limit = BandLimit(sampling_rate)
+        self._telephone_share = arguments.telephone_share if arguments.augment else 0.0
+        self._telephone = Telephone(sampling_rate)
 
     def foreground(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         """Changes the foreground, (C, T), or a recording and the part of it that is foreground, (2, C, T).
@@ -39,7 +42,9 @@ class Effects:
         return self._room.with_kept_part(versions(waveform), self._kept_ms / 1000, rng)
 
     def sources(self, waveforms: Waveform, rng: np.random.Generator) -> Waveform:
-        """Changes all sources by the same filter, (K, C, T) → (K, C, T)."""
+        """Changes all sources by the same filters, (K, C, T) → (K, C, T). A telephone may add noise to the last one."""
+        if self._telephone_share > 0 and rng.uniform() < self._telephone_share:
+            waveforms = self._telephone(waveforms, rng)
         if self._band_limit_share > 0 and rng.uniform() < self._band_limit_share:
             return self._band_limit(waveforms, rng)
         return waveforms

@@ -24,7 +24,7 @@ class Mixer:
             self.speech_equalizer = RandomEqualizer(sampling_rate, 2, arguments.speech_equalizer_db)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
-        self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
+        self.babble, self.crowd = Babble(arguments.babble_voices_low, arguments.babble_voices_high), Crowd(sampling_rate)
         self.formants = RandomFormants(sampling_rate, arguments.voice_variation_high)
         self.voices = Voices(sampling_rate, arguments)
         self.noise_variation = NoiseVariation(sampling_rate)
@@ -50,6 +50,7 @@ class Mixer:
             voice = self.formants(voice, rng)
         if self.speech_equalizer is not None:
             voice = self.speech_equalizer(voice, rng)
+        voice = self.voices.coded(voice, rng)
         recording, foreground = versions(self.effects.foreground(voice, rng))
         background = self._noise(speech, noise, rng)
         sources = np.stack([foreground, background, recording - foreground])

@@ -5,6 +5,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from .arguments import DataArguments
 from .augmentation import RandomSpeed, SpectralFrames, Waveform, at_level_of
+from .recordings import Codec
 
 
 class Voices:
@@ -15,6 +16,8 @@ class Voices:
         self.pitch_share = on * arguments.voice_pitch_share
         self.pitch_low, self.pitch_high = arguments.voice_pitch_low, arguments.voice_pitch_high
         self.shares = on * arguments.whisper_share, on * arguments.singing_share
+        self.codec_share = on * arguments.codec_share
+        self.codec = Codec(sampling_rate) if self.codec_share > 0 else None
         self.whisper, self.singing = Whisper(sampling_rate), Singing(sampling_rate)
 
     def speed(self, usual: RandomSpeed | None, rng: np.random.Generator) -> RandomSpeed | None:
@@ -39,6 +42,16 @@ class Voices:
             if draw < whisper_share + singing_share:
                 return self.singing(speech, rng)
         return voice
+
+
+    def coded(self, voice: Waveform, rng: np.random.Generator) -> Waveform:
+        """Codes a voice, (C, T), or the cleaned version in (2, C, T), with what was removed from it as it was."""
+        if self.codec is None or rng.uniform() >= self.codec_share:
+            return voice
+        if voice.ndim < 3:
+            return self.codec(voice, rng)
+        coded = self.codec(voice[1], rng)
+        return np.stack([voice[0] - voice[1] + coded, coded])
 
 
 class ExactSpeed(RandomSpeed):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from dse_hf.data import ClipCollection, ClipPool, DataArguments, SpeechNoiseMixtures, build_training_set
-from dse_hf.data.recordings import limit_bandwidth
+from dse_hf.data.augmentation import rms
+from dse_hf.data.recordings import CODECS, Codec, Telephone, limit_bandwidth
 from tests.data.clips import config, write_clips
 
 
@@ -98,3 +99,58 @@ def test_a_bandwidth_column_that_is_not_there(folder):
     arguments = DataArguments(str(folder / "narrow"), str(folder / "noise"), bandwidth_column="band")
     example = build_training_set(arguments, config())[0]
     assert energy_above(3400, example["input_values"], 16000) < -55
+
+
+def test_a_telephone_has_its_band_and_sources_still_sum(rng):
+    sources = rng.normal(size=(3, 1, RATE)).astype(np.float32)
+    sources[2] = 0
+    noisy = 0
+    for _ in range(12):
+        heard = Telephone(RATE)(sources, rng)
+        assert heard.shape == sources.shape and heard.dtype == np.float32
+        ratio = power(heard[0, 0]) / power(sources[0, 0])
+        assert 10 * np.log10(ratio[800:2500].mean()) == pytest.approx(0, abs=1)
+        assert ratio[20:60].mean() < 0.01 and ratio[8000:].mean() < 1e-3
+        if heard[2].any():
+            noisy += 1
+            assert -61 < 20 * np.log10(rms(heard[2]) / rms(heard.sum(axis=0))) < -29
+            assert power(heard[2, 0])[10000:].sum() > 0.3 * power(heard[2, 0]).sum()
+    assert 0 < noisy < 12
+
+
+def test_examples_of_a_telephone(folder):
+    off = mixtures(folder, ("wide",), column=None)
+    for example, other in zip(off, mixtures(folder, ("wide",), column=None, telephone_share=0.0, codec_share=0.0)):
+        np.testing.assert_array_equal(example["input_values"], other["input_values"])
+    for example in mixtures(folder, ("wide",), column=None, telephone_share=1.0):
+        np.testing.assert_allclose(example["labels"].sum(axis=0), example["input_values"], atol=1e-6)
+        assert energy_above(6000, example["labels"][0], 16000) < -8 or not example["labels"][0].any()
+
+
+@pytest.mark.parametrize("kind", CODECS, ids=lambda kind: kind.encoder)
+def test_codecs_keep_length_and_place(rng, kind):
+    codec = Codec(RATE, [kind])
+    if not codec.kinds:
+        pytest.skip("PyAV lacks it")
+    time = np.arange(RATE) / RATE
+    voice = sum(np.sin(2 * np.pi * 150 * h * time) / h for h in range(2, 20)) * np.sin(2 * np.pi * 2.3 * time) ** 2
+    voice = (0.01 * voice + 1e-5 * rng.normal(size=RATE)).astype(np.float32)[None]
+    coded = codec(voice, rng)
+    assert coded.shape == voice.shape and coded.dtype == np.float32 and not np.array_equal(coded, voice)
+    lags = np.fft.irfft(np.fft.rfft(coded[0]) * np.conj(np.fft.rfft(voice[0])))
+    assert lags.argmax() in (0, 1, RATE - 1)
+    assert lags.max() > 0.7 * np.sum(np.square(voice)) and rms(coded) == pytest.approx(rms(voice), rel=0.3)
+    assert not codec(np.zeros((1, 4000), np.float32), rng).any()
+
+
+def test_a_codec_that_is_missing_is_left_out(rng):
+    codec = Codec(RATE, [CODECS[0]._replace(encoder="no_such_codec")])
+    noise = rng.normal(size=(1, 4000)).astype(np.float32)
+    assert codec.kinds == [] and codec(noise, rng) is noise
+
+
+def test_the_coded_speech_is_the_target(folder):
+    options = {"clean_share": 1.0, "noise_only_share": 0.0, "column": None}
+    for example, plain in zip(mixtures(folder, **options, codec_share=1.0), mixtures(folder, **options)):
+        assert not np.array_equal(example["labels"][0], plain["labels"][0])
+        np.testing.assert_array_equal(example["labels"][0], example["input_values"])
