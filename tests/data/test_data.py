@@ -397,3 +397,12 @@ def test_a_stretch_of_a_long_clip(folder, tmp_path, monkeypatch):
     clips = ClipCollection(str(tmp_path), "train", 16000)
     levels = {float(level) for seed in range(20) for level in clips.fill(800, np.random.default_rng(seed)).ravel()}
     assert levels == {0.0, 0.25} and clips.bad_clips.count == 0
+
+
+def test_the_number_of_voices_in_babble(folder):
+    for low, high in ((1, 1), (2, 4)):
+        babble = mixtures(folder, babble_voices_low=low, babble_voices_high=high).mixer.babble
+        assert (babble.low, babble.high) == (low, high)
+    default, given = mixtures(folder, size=4), mixtures(folder, size=4, babble_voices_low=3, babble_voices_high=6)
+    for example, other in zip(default, given):
+        np.testing.assert_array_equal(example["input_values"], other["input_values"])
