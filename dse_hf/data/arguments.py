@@ -146,8 +146,8 @@ class RecordingArguments(OptionGroup):
     reverberation_kept_ms: float | None = option(
         None,
         "Reverberation until so many ms after the direct sound belongs to the foreground, with a fade of 50 ms, for "
-        "example 50. Later reverberation belongs to the background and does not count for the SNR. Default: all of the "
-        "reverberation belongs to the foreground.",
+        "example 50. Later reverberation belongs to the background and does not count for the SNR. Default: all "
+        "of it belongs to the foreground.",
     )
     early_reflections: int = option(0, "Number of discrete reflections in the first 50 ms of a room, 0 or above.")
     band_limit_share: Share = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")

@@ -168,7 +168,7 @@ class Reverberation:
         return at_level_of(waveform, oaconvolve(waveform, response, axes=-1)[..., : waveform.shape[-1]])
 
     def with_kept_part(self, waveforms: Waveform, kept: float, rng: np.random.Generator) -> Waveform:
-        """Returns the first of two waveforms (2, C, T) in the room, and the second with the beginning of the room only.
+        """Returns the first of two waveforms (2, C, T) in the room, and the second with only its beginning.
 
         The beginning is the direct sound and the reflections of the first `kept` seconds. Over the next 50 ms it fades
         out, as a cosine. Both have the same gain; the first one keeps its level.

@@ -42,7 +42,7 @@ class Effects:
         return self._room.with_kept_part(versions(waveform), self._kept_ms / 1000, rng)
 
     def sources(self, waveforms: Waveform, rng: np.random.Generator) -> Waveform:
-        """Changes all sources by the same filters, (K, C, T) → (K, C, T). A telephone may add noise to the last one."""
+        """Changes all sources by the same filters, (K, C, T) → (K, C, T). A telephone adds noise to the last one."""
         if self._telephone_share > 0 and rng.uniform() < self._telephone_share:
             waveforms = self._telephone(waveforms, rng)
         if self._band_limit_share > 0 and rng.uniform() < self._band_limit_share:

@@ -24,7 +24,8 @@ class Mixer:
             self.speech_equalizer = RandomEqualizer(sampling_rate, 2, arguments.speech_equalizer_db)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
-        self.babble, self.crowd = Babble(arguments.babble_voices_low, arguments.babble_voices_high), Crowd(sampling_rate)
+        self.babble = Babble(arguments.babble_voices_low, arguments.babble_voices_high)
+        self.crowd = Crowd(sampling_rate)
         self.formants = RandomFormants(sampling_rate, arguments.voice_variation_high)
         self.voices = Voices(sampling_rate, arguments)
         self.noise_variation = NoiseVariation(sampling_rate)

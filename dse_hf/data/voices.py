@@ -43,7 +43,6 @@ class Voices:
                 return self.singing(speech, rng)
         return voice
 
-
     def coded(self, voice: Waveform, rng: np.random.Generator) -> Waveform:
         """Codes a voice, (C, T), or the cleaned version in (2, C, T), with what was removed from it as it was."""
         if self.codec is None or rng.uniform() >= self.codec_share:
@@ -150,7 +149,7 @@ class Singing(SpectralFrames):
 def voicing(power: Waveform, low: int) -> Waveform:
     """How voiced the frames of a power spectrum (…, frames, F) are, from 0 to 1, (…, frames, 1).
 
-    It is estimated from the share of the energy below bin `low`: 0 for a quarter or less, 1 for three quarters or more.
+    It is estimated from the share of the energy below bin `low`: 0 up to a quarter, 1 from three quarters on.
     """
     share = power[..., :low].sum(axis=-1, keepdims=True) / (power.sum(axis=-1, keepdims=True) + 1e-12)
     return np.clip(2 * share - 0.5, 0, 1)

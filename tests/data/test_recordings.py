@@ -92,7 +92,7 @@ def test_full_bandwidths_change_no_example(folder):
 
 def test_a_bandwidth_column_that_is_not_there(folder):
     arguments = DataArguments(str(folder / "wide"), str(folder / "noise"), bandwidth_column="width")
-    with pytest.raises(ValueError, match="bandwidth_column='width': .* has the columns"):
+    with pytest.raises(ValueError, match=r"bandwidth_column='width': .* has the columns"):
         build_training_set(arguments, config())
     with pytest.raises(ValueError, match="bandwidth_column='b' does not work with streaming"):
         DataArguments(bandwidth_column="b", streaming=True)
