@@ -40,6 +40,12 @@ class DatasetArguments(OptionGroup):
         "Mixtures: column with the same speech after denoising. The denoised speech is then the foreground, and the "
         "noise that was removed belongs to the background. Not with streaming.",
     )
+    bandwidth_column: str | None = option(
+        None,
+        "Mixtures: column with the bandwidth of a clip of speech, in Hz. Speech and noise are then low-passed to the "
+        "lowest bandwidth in the example, so that the model does not learn that speech has no high frequencies. A row "
+        "without a value has the full bandwidth. Not with streaming.",
+    )
     noisy_column: str | None = option(None, "Pairs: column of the noisy recording. Default: the column noisy.")
     clean_column: str | None = option(None, "Pairs: column of the clean recording. Default: the column clean.")
     mixture_column: str | None = option(
@@ -88,6 +94,18 @@ class SpeechAugmentationArguments(OptionGroup):
     speech_speed_high: float = option(1.09, "Highest speed of the speech.")
     voice_variation_share: Share = option(0.0, "Share of the speech, from 0 to 1, whose formants are moved.")
     voice_variation_high: AboveOne = option(1.2, "Largest factor for the frequency of the formants, above 1.")
+    whisper_share: Share = option(0.0, "Share of the speech, from 0 to 1, that is turned into whispering.")
+    singing_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that is turned into singing: slower, with held notes and vibrato."
+    )
+    voice_pitch_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that becomes a high or a low voice by another speed than that above."
+    )
+    voice_pitch_low: Positive = option(0.75, "Lowest speed of the speech of voice_pitch_share, above 0.")
+    voice_pitch_high: float = option(1.9, "Highest speed of the speech of voice_pitch_share.")
+    codec_share: Share = option(
+        0.0, "Share of the speech, from 0 to 1, that is coded by MP3, Opus, AMR or G.722; it is the target as coded."
+    )
     speaker_balancing: Share = option(
         0.0,
         "How evenly speakers (names in the column speaker) are drawn, from 0 to 1. 0: each clip is equally likely. 1: "
@@ -111,7 +129,9 @@ class NoiseAugmentationArguments(OptionGroup):
     synthetic_noises: list[str] = option(
         ["coloured", "hum"], f"Kinds of noise that are synthesised. Choose among {', '.join(SYNTHETIC_NOISES)}."
     )
-    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of 3 to 6 other voices.")
+    babble_share: Share = option(0.12, "Share of the noises, from 0 to 1, that are babble of other voices.")
+    babble_voices_low: Count = option(3, "Lowest number of voices in babble, above 0.")
+    babble_voices_high: Count = option(6, "Highest number of voices in babble.")
     crowd_share: Share = option(0.0, "Share of the noises, from 0 to 1, that are a crowd in a reverberant room.")
     second_noise_share: Share = option(0.25, "Share of the examples, from 0 to 1, with two noises at once.")
 
@@ -123,7 +143,17 @@ class RecordingArguments(OptionGroup):
     reverberation_share: Share = option(0.0, "Share of the examples whose foreground is put into a room.")
     reverberation_low: Positive = option(0.1, "Shortest reverberation time (RT60) of a room, in seconds, above 0.")
     reverberation_high: float = option(0.8, "Longest reverberation time (RT60) of a room, in seconds.")
+    reverberation_kept_ms: float | None = option(
+        None,
+        "Reverberation until so many ms after the direct sound belongs to the foreground, with a fade of 50 ms, for "
+        "example 50. Later reverberation belongs to the background and does not count for the SNR. Default: all "
+        "of it belongs to the foreground.",
+    )
+    early_reflections: int = option(0, "Number of discrete reflections in the first 50 ms of a room, 0 or above.")
     band_limit_share: Share = option(0.0, "Share of the examples with a low-pass filter at 1.5 kHz or above.")
+    telephone_share: Share = option(
+        0.0, "Share of the examples in the band of a telephone, half of them with faint noise over the whole band."
+    )
     clipping_share: Share = option(0.0, "Share of the examples whose foreground is clipped, as if recorded too loud.")
 
 
@@ -166,7 +196,12 @@ class DataArguments(
     def __post_init__(self):
         super().__post_init__()
         self.check_sum("clean_share", "noise_only_share")
+        self.check_sum("whisper_share", "singing_share")
         self.check_sum("synthetic_noise_share", "babble_share", "crowd_share")
+        if self.reverberation_kept_ms is not None and self.reverberation_kept_ms < 0:
+            raise ValueError(f"reverberation_kept_ms={self.reverberation_kept_ms}: must be 0 or above")
+        if self.early_reflections < 0:
+            raise ValueError(f"early_reflections={self.early_reflections}: must be 0 or above")
         kinds = ", ".join(SYNTHETIC_NOISES)
         for name in self.synthetic_noises:
             if name not in SYNTHETIC_NOISES:
@@ -177,7 +212,7 @@ class DataArguments(
         # A recipe may give one speaker without a list, or numbers.
         names = [self.excluded_speakers] if isinstance(self.excluded_speakers, str) else self.excluded_speakers
         self.excluded_speakers = [str(name) for name in names]
-        for name in ("excluded_speakers", "cleaned_column"):
+        for name in ("excluded_speakers", "cleaned_column", "bandwidth_column"):
             if self.streaming and getattr(self, name):
                 raise ValueError(f"{name}={getattr(self, name)!r} does not work with streaming: give only one of them")
         if self.streaming and self.speaker_balancing > 0:

@@ -59,8 +59,9 @@ def build_validation_set(arguments: DataArguments, config) -> EpochDataset:
         ValueError: as in `build_training_set`.
     """
     fixed = replace(
-        arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[], cleaned_column=None
-    )
+        arguments, augment=False, clean_share=0.0, noise_only_share=0.0, excluded_speakers=[], cleaned_column=None,
+        bandwidth_column=None,
+    )  # fmt: skip
     specs = validation_specs(arguments)
     return _build(fixed, config, specs, arguments.validation_split, arguments.validation_examples, VALIDATION_SEED)
 
@@ -71,7 +72,7 @@ def _build(
     length, audio = window_length(arguments, config), (config.sampling_rate, config.channels)
     if resolve_shape(arguments) == "mixtures":
         check_mixture_sources(config.sources)
-        only_speech = (arguments.excluded_speakers, arguments.cleaned_column)
+        only_speech = (arguments.excluded_speakers, arguments.cleaned_column, arguments.bandwidth_column)
         speech = ClipPool(open_clips(specs["speech"], arguments, split, *audio, *only_speech))
         noise = ClipPool(open_clips(specs["noise"], arguments, split, *audio))
         _check_speakers(list(arguments.excluded_speakers), speech.collections)

@@ -55,6 +55,8 @@ class ClipCollection(RowCollection):
             the dataset's speakers have no effect.
         cleaned_column (`str`, *optional*): column of the same recordings with less noise. Clips and stretches are then
             (2, C, T) instead of (C, T): the recording and the cleaned recording.
+        bandwidth_column (`str`, *optional*): column with the bandwidth of a clip in Hz. A clip without a value has the
+            full bandwidth.
 
     Raises:
         ValueError: there is no such dataset, split or column (the message names the existing ones), the split is
@@ -71,11 +73,14 @@ class ClipCollection(RowCollection):
         strict: bool = False,
         excluded_speakers: Collection[str] = (),
         cleaned_column: str | None = None,
+        bandwidth_column: str | None = None,
     ):
         super().__init__(spec, split)
         self.audio_column = find_audio_column(self.dataset, audio_column, str(self.spec))
         if cleaned_column is not None:
             check_column("cleaned_column", cleaned_column, self.dataset.column_names, str(self.spec))
+        if bandwidth_column is not None:
+            check_column("bandwidth_column", bandwidth_column, self.dataset.column_names, str(self.spec))
         self.cleaned_column = cleaned_column
         self.sampling_rate, self.channels = sampling_rate, channels
         speakers = [str(name) for name in self.dataset["speaker"]] if "speaker" in self.dataset.column_names else []
@@ -86,6 +91,7 @@ class ClipCollection(RowCollection):
                 raise ValueError(f"excluded_speakers leave nothing of {self.spec}: keep one of {len(self.speakers)}")
             self.dataset = self.dataset.select(kept)
         self.bad_clips = BadClips(str(self.spec), len(self.dataset), strict)
+        self.bandwidths = list(self.dataset[bandwidth_column]) if bandwidth_column is not None else []
         # Only clips of the same group follow each other: the same speaker, or the same kind of noise.
         column = next((name for name in ("speaker", "kind") if name in self.dataset.column_names), None)
         self.group_of = list(self.dataset[column]) if column else list(range(len(self.dataset)))
@@ -110,6 +116,7 @@ class ClipCollection(RowCollection):
         speed: RandomSpeed | None = None,
         max_gap: float = 0.0,
         balance: float = 0.0,
+        bandwidths: list[float] | None = None,
     ) -> tuple:
         """Draws a random stretch of a random clip. If the clip is too short, clips of the same group follow it.
 
@@ -120,12 +127,15 @@ class ClipCollection(RowCollection):
             max_gap (`float`): longest silence between two clips, in seconds.
             balance (`float`): how evenly groups are drawn. With 1 all groups are equally likely, with 0 all clips are.
                 In between, a group of n clips is drawn in proportion to n to the power of 1 - `balance`.
+            bandwidths (`list`, *optional*): the bandwidth of every clip of the stretch, in Hz, is appended to it.
 
         Returns:
             `tuple`: the name of the group (the speaker or the kind of noise; the number of the clip if the dataset has
             neither column), and the samples (C, length).
         """
         read = partial(self._read, stretch=(2 * length, rng))
+        if bandwidths is not None:
+            read, speed = self._noting_bandwidths(read, speed, bandwidths)
         if balance > 0:
             groups = list(self.groups.values())
             sizes = np.array([len(group) for group in groups], float) ** (1 - balance)
@@ -143,6 +153,27 @@ class ClipCollection(RowCollection):
 
         gap = round(max_gap * self.sampling_rate)
         return self.group_of[index], fill_stretch(clip, following, length, rng, speed, gap)
+
+    def bandwidth(self, index: int) -> float:
+        """The bandwidth of a clip in Hz: at most the highest frequency of the sampling rate."""
+        full = self.sampling_rate / 2
+        value = float(self.bandwidths[index] or 0) if self.bandwidths else 0.0
+        return min(value, full) if value > 0 else full
+
+    def _noting_bandwidths(self, read: Callable, speed: Callable | None, bandwidths: list[float]) -> tuple:
+        """Returns `read` and `speed` so that they append the bandwidths of clips, changed by the speed."""
+
+        def read_and_note(index: int) -> Waveform:
+            clip = read(index)
+            bandwidths.append(self.bandwidth(index))
+            return clip
+
+        def change_and_note(clip: Waveform, rng: np.random.Generator) -> Waveform:
+            changed = speed(clip, rng)
+            bandwidths[-1] *= clip.shape[-1] / max(changed.shape[-1], 1)
+            return changed
+
+        return read_and_note, change_and_note if speed is not None else None
 
     def _read(self, index: int, stretch: tuple | None = None) -> Waveform:
         row = self.dataset[int(index)]

@@ -5,16 +5,18 @@ import numpy as np
 from .arguments import DataArguments
 from .augmentation import RandomEqualizer, RandomFormants, RandomSpeed, Waveform, gain_for_snr, rms
 from .clips import ClipCollection, ClipPool
-from .effects import Effects, as_example
+from .effects import Effects, as_example, versions
 from .epochs import EpochDataset
 from .noises import SYNTHETIC_NOISES, Babble, Crowd, NoiseVariation
+from .recordings import limit_bandwidth
+from .voices import Voices
 
 
 class Mixer:
     """Mixes speech with noise. Level, SNR and augmentation are drawn from the ranges of the arguments."""
 
     def __init__(self, sampling_rate: int, length: int, arguments: DataArguments):
-        self.length, self.arguments = length, arguments
+        self.sampling_rate, self.length, self.arguments = sampling_rate, length, arguments
         self.speech_speed = self.noise_speed = self.speech_equalizer = self.noise_equalizer = None
         if arguments.augment and arguments.speed_and_equalizer:
             self.speech_speed = RandomSpeed(arguments.speech_speed_low, arguments.speech_speed_high)
@@ -22,8 +24,10 @@ class Mixer:
             self.speech_equalizer = RandomEqualizer(sampling_rate, 2, arguments.speech_equalizer_db)
             self.noise_equalizer = RandomEqualizer(sampling_rate, bands=3, max_gain_db=12)
         self.synthetic_noises = [SYNTHETIC_NOISES[name](sampling_rate) for name in arguments.synthetic_noises]
-        self.babble, self.crowd = Babble(3, 6), Crowd(sampling_rate)
+        self.babble = Babble(arguments.babble_voices_low, arguments.babble_voices_high)
+        self.crowd = Crowd(sampling_rate)
         self.formants = RandomFormants(sampling_rate, arguments.voice_variation_high)
+        self.voices = Voices(sampling_rate, arguments)
         self.noise_variation = NoiseVariation(sampling_rate)
         self.effects = Effects(sampling_rate, arguments)
 
@@ -32,19 +36,26 @@ class Mixer:
 
         `speech` and `noise` have a method `fill`, as in `ClipCollection`. If the speech has a cleaned version, this
         version is the foreground. The noise that was removed from it belongs to the background, but does not count
-        for the SNR.
+        for the SNR. The same holds for reverberation that is not kept.
         """
         arguments = self.arguments
+        bandwidths: list[float] = []
+        if arguments.bandwidth_column is not None:
+            speech = _SpeechWithBandwidths(speech, bandwidths)
         balance = arguments.speaker_balancing if arguments.augment else 0.0
-        voice = speech.fill(self.length, rng, speed=self.speech_speed, max_gap=0.5, balance=balance)
+        speed = self.voices.speed(self.speech_speed, rng)
+        voice = speech.fill(self.length, rng, speed=speed, max_gap=0.5, balance=balance)
+        voice = self.voices(voice, rng)
         voice_variation_share = arguments.voice_variation_share if arguments.augment else 0.0
         if voice_variation_share > 0 and rng.uniform() < voice_variation_share:
             voice = self.formants(voice, rng)
         if self.speech_equalizer is not None:
             voice = self.speech_equalizer(voice, rng)
-        recording, foreground = _versions(self.effects.foreground(voice, rng))
+        voice = self.voices.coded(voice, rng)
+        recording, foreground = versions(self.effects.foreground(voice, rng))
         background = self._noise(speech, noise, rng)
         sources = np.stack([foreground, background, recording - foreground])
+        sources = limit_bandwidth(sources, min(bandwidths, default=self.sampling_rate / 2), self.sampling_rate)
         foreground, background, own_noise = self.effects.sources(sources, rng)
         share = rng.uniform()
         snr_db = rng.uniform(arguments.snr_low, arguments.snr_high)
@@ -89,12 +100,17 @@ class Mixer:
 
     def _other_voice(self, speech, rng: np.random.Generator) -> Waveform:
         """Draws speech as it was recorded, (C, T)."""
-        return _versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
+        return versions(speech.fill(self.length, rng, speed=self.noise_speed))[0]
 
 
-def _versions(speech: Waveform) -> Waveform:
-    """Returns the recording and the cleaned recording, (2, C, T), which are the same for speech of (C, T)."""
-    return speech if speech.ndim == 3 else np.stack([speech, speech])
+class _SpeechWithBandwidths:
+    """Speech of which the bandwidths of all drawn clips are appended to a list."""
+
+    def __init__(self, speech, bandwidths: list[float]):
+        self.speech, self.channels, self.bandwidths = speech, speech.channels, bandwidths
+
+    def fill(self, length: int, rng: np.random.Generator, **options) -> Waveform:
+        return self.speech.fill(length, rng, bandwidths=self.bandwidths, **options)
 
 
 class SpeechNoiseMixtures(EpochDataset):

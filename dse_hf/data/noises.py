@@ -135,12 +135,63 @@ class Impacts(SyntheticNoise):
         return at_unit_level(sound)
 
 
+class Wind(SyntheticNoise):
+    """Wind in a microphone: a rumble that falls with 1/f² above 20 to 80 Hz, and faster above 500 Hz, in gusts.
+
+    Strong gusts overload the microphone and are clipped.
+    """
+
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        frequencies = np.fft.rfftfreq(length, 1 / self.sampling_rate)
+        corner = rng.uniform(20, 80)
+        gains = 1 / (1 + np.square(frequencies / corner)) ** 0.5  # amplitude: 1/f² is the power
+        gains /= 1 + np.square(frequencies / 500)
+        rumble = at_unit_level(np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) * gains, length))
+        gusts = sum(_wander(length, self.sampling_rate, rng, -rng.uniform(6, 15), 0) for _ in range(2))
+        wind = at_unit_level(rumble * 10 ** (gusts / 20))
+        ceiling = rng.uniform(1.2, 4)
+        return np.clip(wind, -ceiling, ceiling)
+
+
+class Clicks(SyntheticNoise):
+    """Clicks of keyboards and of mouths: damped resonances of 1 to 10 ms, 2 to 12 in a second, at irregular times.
+
+    A key clicks twice, when it is pressed and, more softly, when it is released.
+    """
+
+    def make(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        sound = np.zeros(length)
+        keyboard = rng.uniform() < 0.5
+        low, high = (1000, 8000) if keyboard else (700, 4000)
+        centres = np.exp(rng.uniform(np.log(low), np.log(min(high, 0.4 * self.sampling_rate)), 4))
+        gap = self.sampling_rate / np.exp(rng.uniform(np.log(2), np.log(12)))
+        start = rng.uniform(0, 1) * min(gap, length)
+        while start < length:
+            level = 10 ** (rng.uniform(-15, 0) / 20)
+            self._add(sound, int(start), level, centres, rng)
+            if keyboard:
+                release = int(start + rng.uniform(0.05, 0.12) * self.sampling_rate)
+                self._add(sound, release, level * rng.uniform(0.2, 0.7), centres, rng)
+            start += gap * rng.gamma(2, 0.5)
+        return sound
+
+    def _add(self, sound: NDArray, start: int, level: float, centres: NDArray, rng: np.random.Generator) -> None:
+        """Adds a click to a sound (T,), if it begins within the sound."""
+        time = np.arange(max(0, min(len(sound) - start, round(0.03 * self.sampling_rate)))) / self.sampling_rate
+        decays = np.exp(rng.uniform(np.log(0.001), np.log(0.01), (len(centres), 1)))  # seconds until -8.7 dB
+        frequencies = (centres * rng.uniform(0.9, 1.1, len(centres)))[:, None]
+        waves = np.exp(-time / decays) * np.sin(2 * np.pi * (frequencies * time + rng.uniform(size=decays.shape)))
+        sound[start : start + len(time)] += level * (rng.uniform(0.2, 1, decays.shape) * waves).sum(axis=0)
+
+
 SYNTHETIC_NOISES = {
     "coloured": ColouredNoise,
     "hum": MainsHum,
     "tones": Tones,
     "bursts": Bursts,
     "impacts": Impacts,
+    "wind": Wind,
+    "clicks": Clicks,
 }
 
 

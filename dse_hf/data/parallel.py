@@ -10,7 +10,7 @@ from .bad_clips import BadClips
 from .collection import RowCollection
 from .columns import Layout, find_layout, known_columns
 from .decoding import LONG_CLIP, BadClipError, EncodedClip, clip_name, decode_stretch, decode_whole, is_silent
-from .effects import Effects, as_example
+from .effects import Effects, as_example, versions
 from .epochs import EpochDataset
 from .specs import DatasetSpec, draw_by_weight
 
@@ -136,7 +136,9 @@ class ParallelExamples:
         """Makes an example of a window; `draw_other` draws the windows that its sources are remixed with."""
         if self.remix_share > 0 and rng.uniform() < self.remix_share:
             sources = remix([sources, *(draw_other() for _ in sources[1:])])
-        sources = np.stack([self.effects.foreground(sources[0], rng), *sources[1:]])
+        recording, foreground = versions(self.effects.foreground(sources[0], rng))
+        sources = np.stack([foreground, *sources[1:]])
+        sources[-1] += recording - foreground
         if self.gain is not None:
             sources = np.stack([self.gain(source, rng) for source in sources])
         return as_example(self.effects.sources(sources, rng))

@@ -111,6 +111,32 @@ def test_reverberation_decays_in_its_time_and_keeps_level_and_place(rng):
     assert np.square(wet[0, 1001:]).sum() == pytest.approx(wet[0, 1000] ** 2, rel=0.05)
 
 
+@pytest.mark.parametrize("decay", [0.02, 0.1, 1.2])
+def test_a_part_of_a_room_is_kept(decay):
+    clicks = np.zeros((2, 2, 16000), np.float32)
+    clicks[..., 1000] = [[0.5], [0.25]]  # the second one is half of the first one
+    room = Reverberation(16000, decay, decay, (0, 0), reflections=6)
+    recording, kept = room.with_kept_part(clicks, 0.05, np.random.default_rng(0))
+    np.testing.assert_allclose(recording, room(clicks[0], np.random.default_rng(0)), atol=1e-6)
+    np.testing.assert_allclose(2 * kept[:, : 1000 + 800], recording[:, : 1000 + 800], atol=1e-6)
+    between = slice(1000 + 1000, 1000 + 1400)
+    assert rms(2 * kept[:, between]) < rms(recording[:, between]) or decay < 0.1
+    assert np.abs(kept[:, 1000 + 1601 :]).max() < 1e-6
+    assert not room.with_kept_part(np.zeros((2, 1, 400), np.float32), 0.05, np.random.default_rng(0)).any()
+
+
+def test_early_reflections_stand_out_in_the_first_50_ms():
+    rng, click = np.random.default_rng(0), np.zeros((1, 8000), np.float32)
+    click[:, 0] = 1
+    few = Reverberation(16000, 0.5, 0.5, (0, 0), reflections=5)(click, rng)[0]
+    early = np.abs(few[1:801])
+    assert 3 <= np.sum(early > 5 * np.median(np.abs(few[33:801]))) <= 25
+    assert np.sort(early)[-5:].min() > 0.1 * early.max()
+    assert np.square(few[1:]).sum() == pytest.approx(few[0] ** 2, rel=0.05)
+    none = Reverberation(16000, 0.5, 0.5, (0, 0))(click, np.random.default_rng(1))[0]
+    assert np.abs(none[1:801]).max() < 8 * np.median(np.abs(none[33:801]))
+
+
 def test_several_sounds_are_in_the_same_room():
     sounds = np.random.default_rng(0).normal(size=(2, 2, 8000)).astype(np.float32)
     together = Reverberation(16000)(sounds, np.random.default_rng(1))

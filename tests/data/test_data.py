@@ -146,6 +146,20 @@ def test_the_snr_stays_exact_with_every_augmentation_on(folder):
         assert example["input_values"].tobytes() != without
 
 
+def test_late_reverberation_belongs_to_the_background(folder):
+    options = {"clean_share": 1.0, "noise_only_share": 0, "babble_share": 0, "synthetic_noise_share": 0}
+    room = {"reverberation_share": 1.0, "reverberation_low": 0.3, "reverberation_high": 0.3, **options}
+    for whole, kept in zip(mixtures(folder, **room), mixtures(folder, **room, reverberation_kept_ms=50.0)):
+        whole, speech, tail = whole["labels"][0], *kept["labels"]
+        assert 0 < rms(tail) < rms(speech)
+        np.testing.assert_allclose(np.abs(whole), np.abs(kept["input_values"]), atol=1e-5)  # either polarity
+        np.testing.assert_allclose(speech + tail, kept["input_values"], atol=1e-6)
+    # The SNR is that of the noise alone.
+    off = mixtures(folder, reverberation_kept_ms=50.0, early_reflections=3)
+    for example, other in zip(mixtures(folder), off):
+        np.testing.assert_array_equal(example["input_values"], other["input_values"])
+
+
 def test_without_augmentation_the_new_ones_are_off_too(folder):
     shares = {"reverberation_share": 1.0, "band_limit_share": 1.0, "clipping_share": 1.0, "babble_share": 0.88}
     plain, off = mixtures(folder, augment=False), mixtures(folder, augment=False, **shares)
@@ -383,3 +397,12 @@ def test_a_stretch_of_a_long_clip(folder, tmp_path, monkeypatch):
     clips = ClipCollection(str(tmp_path), "train", 16000)
     levels = {float(level) for seed in range(20) for level in clips.fill(800, np.random.default_rng(seed)).ravel()}
     assert levels == {0.0, 0.25} and clips.bad_clips.count == 0
+
+
+def test_the_number_of_voices_in_babble(folder):
+    for low, high in ((1, 1), (2, 4)):
+        babble = mixtures(folder, babble_voices_low=low, babble_voices_high=high).mixer.babble
+        assert (babble.low, babble.high) == (low, high)
+    default, given = mixtures(folder, size=4), mixtures(folder, size=4, babble_voices_low=3, babble_voices_high=6)
+    for example, other in zip(default, given):
+        np.testing.assert_array_equal(example["input_values"], other["input_values"])

@@ -6,12 +6,14 @@ from dse_hf.data.noises import (
     SYNTHETIC_NOISES,
     Babble,
     Bursts,
+    Clicks,
     ColouredNoise,
     Crowd,
     Impacts,
     MainsHum,
     NoiseVariation,
     Tones,
+    Wind,
 )
 
 
@@ -148,3 +150,22 @@ def test_variations_differ_and_do_not_get_louder(rng):
     assert max(levels) < 1.2 and 0.17 < min(levels) < 0.7  # -15 dB at most
     backwards = sum(np.array_equal(each, noise[:, ::-1]) for each in found)
     assert 0 < backwards < 30 and len({each.tobytes() for each in found}) > 30
+
+
+def test_wind_rumbles_in_gusts_and_is_clipped_at_times(rng):
+    drawn = [Wind(48000)(96000, rng) for _ in range(12)]
+    shares = [np.square(spectrum(each)[:1000]).sum() / np.square(spectrum(each)).sum() for each in drawn]
+    assert min(shares) > 0.9  # below 500 Hz
+    power = np.mean([np.square(spectrum(each)) for each in drawn], axis=0)  # 0.5 Hz a bin
+    assert 4 < 10 * np.log10(power[240:320].mean() / power[480:640].mean()) < 9  # 6 dB per octave: 1/f²
+    levels = np.array([[rms(part) for part in each.reshape(10, -1)] for each in drawn])
+    assert np.median(levels.max(axis=1) / levels.min(axis=1)) > 2
+    assert any(np.mean(np.abs(each) > 0.999 * np.abs(each).max()) > 0.005 for each in drawn)
+
+
+def test_clicks_are_short_and_irregular(rng):
+    for _ in range(12):
+        clicks = Clicks(48000)(96000, rng)
+        levels = np.array([rms(part) for part in clicks.reshape(200, -1)])  # of 10 ms
+        assert np.median(levels) < 0.2 * levels.max() and np.abs(clicks).max() > 4
+        assert np.square(spectrum(clicks)[: 2 * 300]).sum() < 0.1 * np.square(spectrum(clicks)).sum()  # below 300 Hz

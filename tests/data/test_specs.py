@@ -104,6 +104,11 @@ def test_one_excluded_speaker_or_several():
         ({"speaker_balancing": 0.5, "streaming": True}, "speaker_balancing=0.5 does not work with streaming"),
         ({"excluded_speakers": "a", "streaming": True}, r"excluded_speakers=\['a'\] does not work with streaming"),
         ({"cleaned_column": "c", "streaming": True}, "cleaned_column='c' does not work with streaming: give only one"),
+        ({"reverberation_kept_ms": -1.0}, "reverberation_kept_ms=-1.0: must be 0 or above"),
+        ({"early_reflections": -1}, "early_reflections=-1: must be 0 or above"),
+        ({"whisper_share": 0.6, "singing_share": 0.6}, "must not exceed 1 together"),
+        ({"voice_pitch_low": 2.0}, "voice_pitch_low=2.0: must not exceed voice_pitch_high=1.9"),
+        ({"babble_voices_low": 9}, "babble_voices_low=9: must not exceed babble_voices_high=6"),
         ({"shape": "pair"}, "shape='pair': choose among auto, pairs"),
     ],
 )
