@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mixtures import SECONDS, SNRS, held_out_mixtures
+from mixtures import PEERS, SECONDS, SNRS, held_out_mixtures
 
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation.report import write_report
-from dse_hf.evaluation.systems import INPUT, PEERS, load_system
+from dse_hf.evaluation.systems import INPUT, load_system
 from dse_hf.evaluation.tables import difference_table, markdown_table
 
 
