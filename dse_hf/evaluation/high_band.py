@@ -41,10 +41,11 @@ def log_spectral_distance(estimate: Tensor, reference: Tensor, sampling_rate: in
     """Log-spectral distance in dB from 8 to 16 kHz in the frames with speech, 0 or more, (…, T), (…, T) → (…).
 
     The distance of a frame is √(mean over the bins k from 8 to 16 kHz of (10 lg R[k] - 10 lg E[k])²), where R and E
-    are the power spectra of the reference and of the estimate, in frames of 32 ms with a Hann window and a hop of 16 ms
-    (the d₂ of log spectra in Gray & Markel, "Distance measures for speech processing", IEEE Trans. ASSP 24(5), 1976).
-    The score is the mean over the frames in which the reference is at most 40 dB below its loudest frame. No power
-    counts as less than 80 dB below the mean of R over all bins of these frames. The level of the estimate counts.
+    are the power spectra of the reference and of the estimate, in frames of 32 ms with a Hann window and a hop of
+    16 ms. This is the d₂ of log spectra in Gray & Markel, "Distance measures for speech processing", IEEE Trans. ASSP
+    24(5), 1976. The score is the mean over the frames in which the reference is at most 40 dB below its loudest frame.
+    No power counts as less than 80 dB below the mean of R over all bins of these frames. The level of the estimate
+    counts.
 
     The score is NaN where the reference has next to nothing above 8 kHz, as in [`si_sdr_above_8khz`].
     """
