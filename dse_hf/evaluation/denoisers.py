@@ -74,7 +74,9 @@ def nsnet2(samples: NDArray, _) -> NDArray:
     frames = np.lib.stride_tricks.sliding_window_view(padded, NSNET2_WINDOW)[::NSNET2_HOP] * window
     spectra = np.fft.rfft(frames, 2 * NSNET2_HOP).astype(np.complex64)
     features = np.log10(np.maximum(np.square(np.abs(spectra)), 1e-12))
-    gains = session.run(None, {session.get_inputs()[0].name: features[None].astype(np.float32)})[0][0]
+    # The network starts with the samples, as it does in the package. The frame before them gets the first gains.
+    gains = session.run(None, {session.get_inputs()[0].name: features[None, 1:].astype(np.float32)})[0][0]
+    gains = np.concatenate([gains[:1], gains])
     frames = np.fft.irfft(spectra * gains)[:, :NSNET2_WINDOW] * window
     denoised, weight = np.zeros_like(padded), np.full_like(padded, 1e-12)
     for number, frame in enumerate(frames):

@@ -4,7 +4,8 @@
     python model_cards/waveunet-speech-48khz/conditions.py CORPUS
 
 prints tables with the noisy input, other denoisers and today's default beside the model. `--write` replaces
-`conditions.json` and these tables in the card. `conditions_sounds.py` makes the sounds.
+`conditions.json`, and these tables in the card, between `<!-- table: conditions.json -->` and `<!-- /table -->`.
+`conditions_sounds.py` makes the sounds.
 """
 
 import argparse
@@ -195,7 +196,8 @@ def main() -> int:
     if arguments.write:
         (HERE / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         card = HERE / "README.md"
-        card.write_text(with_block(card.read_text(encoding="utf-8"), RESULTS, tables), encoding="utf-8")
+        if card.exists():  # a new model has none yet
+            card.write_text(with_block(card.read_text(encoding="utf-8"), RESULTS, tables), encoding="utf-8")
     print(tables)
     return 0
 

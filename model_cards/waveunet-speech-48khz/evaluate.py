@@ -31,11 +31,12 @@ PICTURE = "improvement.png"
 
 
 def write(results: dict, folder: Path) -> None:
-    """Replaces the results, the picture and the tables of the card."""
+    """Replaces the results and the picture, and the tables of the card if there is one yet."""
     for name in (RESULTS, PICTURE):
         shutil.copyfile(folder / name, HERE / name)
     card = HERE / "README.md"
-    card.write_text(with_tables(card.read_text(encoding="utf-8"), results), encoding="utf-8")
+    if card.exists():
+        card.write_text(with_tables(card.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 
 def main() -> int:
