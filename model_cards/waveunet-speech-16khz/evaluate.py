@@ -12,35 +12,29 @@ does the same with other mixtures of the same voices and noises: the next 50 of 
 guided the training. `--write` then replaces `further.json`.
 """
 
-import re
 import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mixtures import SECONDS, SNRS, held_out_mixtures
+from mixtures import PEERS, SECONDS, SNRS, held_out_mixtures
 
 from dse_hf.data import Clip
 from dse_hf.evaluation import RESULTS
 from dse_hf.evaluation.report import write_report
-from dse_hf.evaluation.systems import INPUT, PEERS, load_system
-from dse_hf.evaluation.tables import difference_table, markdown_table
+from dse_hf.evaluation.systems import INPUT, load_system
+from dse_hf.evaluation.tables import markdown_table
 
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from measuring import Parser, measure, tell_whether_known  # noqa: E402
+from measuring import Parser, measure, tell_whether_known, with_tables  # noqa: E402
 
 
 FURTHER = "further.json"  # results on the clips after the first ones
 PICTURE = "improvement.png"
 TEXTS = (HERE.parent.parent / "README.md", HERE / "README.md")
-TABLE = re.compile(
-    r"(?P<start><!-- table: \S*?(?P<file>\w+\.json)(?: by (?P<by>\w+)| (?P<differences>differences))? -->\n)"
-    r".*?(?P<end><!-- /table -->)",
-    re.DOTALL,
-)
 
 
 class Remembering:
@@ -63,18 +57,6 @@ def held_out_clips(corpus: str, per_snr: int, split: str, first: int = 0) -> Ite
             example = mixtures[index]
             attributes = {"snr": snr, "speaker": mixtures.speech.last, "kind": mixtures.noise.last}
             yield Clip(f"{snr} dB, {index}", example["input_values"], example["labels"], attributes)
-
-
-def with_tables(text: str, results: dict, file: str = RESULTS) -> str:
-    """Returns the text with the tables of `file` filled in: of all clips, `by` a label, or of `differences`."""
-
-    def filled(found: re.Match) -> str:
-        if found["file"] != file:
-            return found[0]
-        table = difference_table(results) if found["differences"] else markdown_table(results, by=found["by"])
-        return f"{found['start']}{table}\n{found['end']}"
-
-    return TABLE.sub(filled, text)
 
 
 def write(results: dict, folder: Path, first: int = 0) -> None:

@@ -17,13 +17,13 @@ from statistics import mean
 
 import numpy as np
 import torch
-from mixtures import SECONDS, held_out_noise, held_out_speech
+from mixtures import PEERS, SECONDS, held_out_noise, held_out_speech
 from tqdm import tqdm
 from transformers.utils import logging
 
 from dse_hf.evaluation import metrics
 from dse_hf.evaluation.processes import scoring_context
-from dse_hf.evaluation.systems import PEERS, System, load_system
+from dse_hf.evaluation.systems import System, load_system
 
 
 HERE = Path(__file__).resolve().parent

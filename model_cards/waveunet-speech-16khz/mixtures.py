@@ -5,6 +5,7 @@ from dse_hf.data import ClipCollection, DataArguments, SpeechNoiseMixtures
 
 SNRS = (0, 5, 10, 15)
 SECONDS = 6.0
+PEERS = ("noisereduce", "rnnoise", "deepfilternet", "dtln")  # the other denoisers in the tables of the card
 
 
 def held_out_mixtures(corpus: str, per_snr: int, split: str = "test", sampling_rate: int = 16000) -> dict:

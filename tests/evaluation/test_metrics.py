@@ -55,7 +55,7 @@ def test_pesq_and_stoi_fall_with_noise(speech):
 def test_pesq_knows_two_rates_only(signals):
     with pytest.raises(ValueError, match="sampling_rate=44100: PESQ is defined at 8000 and 16000"):
         metrics.pesq(*signals, 44100)
-    assert "pesq" in available_metrics(8000) and "pesq" not in available_metrics(44100)
+    assert "pesq" in available_metrics(8000) and "pesq" not in available_metrics(11025)
 
 
 def test_pesq_is_narrow_band_at_8_khz(speech):
