@@ -36,7 +36,7 @@ lint: .venv/.dev ## checks style, formatting and types
 torture: .venv/.dev ## tries damaged files, hostile models and the like for MINUTES=10, and prints a table
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),10) $(ARGS)
 
-# The first run makes the corpus of 810 MB of Debian packages. It needs ffmpeg and apt-get.
+# The first run makes the corpus of 810 MB of Debian packages. It needs apt-get.
 evaluate: .venv/.dev $(CORPUS)/corpus.json ## measures our model and others: the table of the README
 	$(BIN)/python $(CARD)/evaluate.py $(CORPUS)
 
