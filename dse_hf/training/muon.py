@@ -70,7 +70,9 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     """Returns a matrix (m, n) with the same singular vectors, and singular values from about 0.7 to 1.2."""
     transposed = len(matrix) > matrix.shape[1]
     result = matrix.T if transposed else matrix
-    result = (result / (matrix.norm() + 1e-7)).bfloat16().contiguous()  # bfloat16 is exact enough.
+    # bfloat16 is exact enough. Processors without instructions for it are many times slower with it.
+    dtype = matrix.dtype if matrix.device.type == "cpu" else torch.bfloat16
+    result = (result / (matrix.norm() + 1e-7)).to(dtype).contiguous()
     first, third, fifth = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = result @ result.T
