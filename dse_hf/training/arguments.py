@@ -59,6 +59,11 @@ class SeparationTrainingArguments(TrainingArguments):
         "batch size less 1. With 2, a batch is three times as large. The copies are made on the GPU: this helps if "
         "the GPU waits for data.",
     )
+    bias_fading_steps: int = option(
+        0,
+        "Wave-U-Net: in the first so many steps the biases fade to zero. Then the model has none (bias: false), and "
+        "the level of a recording does not matter to it. 0: biases stay.",
+    )
     eval_clips: int = option(
         32, "Number of whole validation clips that each evaluation separates and scores; 0: none."
     )

@@ -21,6 +21,7 @@ from ..models.configuration_waveunet import WaveUNetConfig
 from ..models.modeling_waveunet import WaveUNetModel
 from ..registry import feature_extractor_for, model_type_of
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
+from .bias_fading import BiasFading
 from .muon import Muon
 from .trainer import SeparationTrainer, last_complete_checkpoint
 from .validation import results_of
@@ -65,7 +66,7 @@ def train(model_args: ModelArguments, data_args: DataArguments, training_args: S
         eval_dataset=validation_set,
         processing_class=feature_extractor_for(model.config),
         data_collator=default_data_collator,  # All examples have the same length, so there is nothing to pad.
-        callbacks=callbacks_of(training_args),
+        callbacks=callbacks_of(training_args, model),
         optimizer_cls_and_kwargs=optimizer_of(training_args),
         clips=lambda: clips_of(model, data_args, training_args),
         write_card=lambda: write_results_and_card(trainer, model_args, data_args),
@@ -120,15 +121,16 @@ def examples_of(arguments: SeparationTrainingArguments) -> int | None:
     return arguments.max_steps * batch
 
 
-def callbacks_of(arguments: SeparationTrainingArguments) -> list:
+def callbacks_of(arguments: SeparationTrainingArguments, model: PreTrainedModel) -> list:
+    fading = [BiasFading(model, arguments.bias_fading_steps)] if arguments.bias_fading_steps > 0 else []
     patience = arguments.early_stopping_patience
     if patience is None:
-        return []
+        return fading
     if arguments.eval_strategy == "no" or not arguments.load_best_model_at_end:
         raise ValueError(
             f"early_stopping_patience={patience} needs load_best_model_at_end: true and eval_strategy: steps or epoch"
         )
-    return [EarlyStoppingCallback(early_stopping_patience=patience)]
+    return [*fading, EarlyStoppingCallback(early_stopping_patience=patience)]
 
 
 def optimizer_of(arguments: SeparationTrainingArguments) -> tuple[type, dict] | None:
