@@ -79,9 +79,21 @@ def load_model(
     torch_device = _available_device(device)
     if dtype == "auto" and torch_device.type != "cuda":
         dtype = "float32"
+    if dtype == "bfloat16" and torch_device.type == "cpu":
+        _warn_of_slow_bfloat16()
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
     model: Any = load_source(source, dtype)  # the type of `to` is hidden by the decorator of transformers
     return model.to(torch_device).eval()
+
+
+def _warn_of_slow_bfloat16() -> None:
+    from transformers.utils import logging
+
+    from .processor import computes_bfloat16_quickly
+
+    if not computes_bfloat16_quickly():
+        message = "dtype bfloat16: this processor has no instructions for it; float32 is faster"
+        logging.get_logger(__name__).warning(message)
 
 
 def find_model(name: str | os.PathLike = DEFAULT_MODEL, revision: str | None = None) -> ModelSource:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import EarlyStoppingCallback, PreTrainedModel, default_data_collator, set_seed
 from transformers.utils import logging
@@ -19,6 +18,7 @@ from ..hub.cards import write_card
 from ..loading import load_model
 from ..models.configuration_waveunet import WaveUNetConfig
 from ..models.modeling_waveunet import WaveUNetModel
+from ..processor import computes_bfloat16_quickly
 from ..registry import feature_extractor_for, model_type_of
 from .arguments import ModelArguments, SeparationTrainingArguments, parse_arguments
 from .bias_fading import BiasFading
@@ -92,9 +92,9 @@ def check_output_folder(folder: str) -> None:
 
 
 def warn_of_slow_bfloat16(arguments: SeparationTrainingArguments) -> None:
-    """Warns if PyTorch has to emulate bfloat16, which it does value by value on processors without AVX-512."""
-    if arguments.bf16 and arguments.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        logger.warning("bf16: this processor lacks AVX-512 and is many times slower with bfloat16; add --bf16 false")
+    """Warns if PyTorch has to emulate bfloat16, which some processors do value by value."""
+    if arguments.bf16 and arguments.device.type == "cpu" and not computes_bfloat16_quickly():
+        logger.warning("bf16: this processor has no instructions for bfloat16 and is slower with it; add --bf16 false")
 
 
 def build_model(arguments: ModelArguments) -> PreTrainedModel:

@@ -232,13 +232,11 @@ class TestTrainersOptions:
         plain, half = logged(tmp_path / "plain"), logged(tmp_path / "bf16")
         assert half == pytest.approx(plain, rel=0.05) and half != plain
 
-    @pytest.mark.parametrize(
-        ("capability", "bf16"), [("AVX2", True), ("AVX2", False), ("AVX512", True), ("DEFAULT", True)]
-    )
-    def test_slow_bfloat16_is_told(self, corpus, tmp_path, monkeypatch, caplog, capability, bf16):
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    @pytest.mark.parametrize(("quick", "bf16"), [(False, True), (False, False), (True, True)])
+    def test_slow_bfloat16_is_told(self, corpus, tmp_path, monkeypatch, caplog, quick, bf16):
+        monkeypatch.setattr("dse_hf.training.run.computes_bfloat16_quickly", lambda: quick)
         run(corpus, tmp_path / "run", max_steps=1, eval_clips=0, bf16=bf16)
-        assert ("add --bf16 false" in caplog.text) == (capability == "AVX2" and bf16)
+        assert ("add --bf16 false" in caplog.text) == (bf16 and not quick)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     @pytest.mark.parametrize("options", [{}, {"bf16": True}], ids=["float32", "bf16"])
