@@ -1,5 +1,7 @@
 """The wording of errors: one line that says what is wrong and what to do."""
 
+import errno
+
 
 def one_line(error: BaseException | str, most: int | None = None) -> str:
     """The text of an error without line breaks, at most `most` characters; its class name if it has no text."""
@@ -19,4 +21,6 @@ def describe_os_error(error: OSError) -> str:
         return "a file stands where a folder is needed; choose another name"
     if isinstance(error, PermissionError):
         return "permission denied; check its rights and those of its folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name is too long for the file system; choose a shorter one"
     return f"{(error.strerror or str(error)).lower()}; check the disk"

@@ -7,10 +7,17 @@ from collections.abc import Generator
 from pathlib import Path
 
 
+LONGEST_NAME = 255  # bytes, on common file systems
+
+
 def temporary_name(path: str | os.PathLike) -> Path:
-    """Returns an unused hidden name in the same folder: `.<name>.<8 hex digits>.part`."""
-    path = Path(path)
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    """Returns an unused hidden name in the same folder: `.<name>.<8 hex digits>.part`.
+
+    The name is shortened so that it is not longer than file systems allow, if the name of `path` is not.
+    """
+    path, ending = Path(path), f".{secrets.token_hex(4)}.part"
+    name = path.name.encode("utf-8", "surrogateescape")[: LONGEST_NAME - len(ending) - 1].decode("utf-8", "ignore")
+    return path.with_name(f".{name}{ending}")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from .modeling_separation_stream import MAX_VALUES_AT_ONCE, SeparationStream
 
 # How many samples of all rows go through the network together. This bounds the memory for many channels.
 MAX_SAMPLES_AT_ONCE = 1 << 22
+MAX_CHANNELS = 64  # of a recording that has more channels than samples
 
 
 def rest_of_mixture(mixture, sources: Iterable):
@@ -20,6 +21,12 @@ def rest_of_mixture(mixture, sources: Iterable):
     The mixture and the sources are tensors or arrays of one shape.
     """
     return mixture - sum(sources)
+
+
+def looks_transposed(shape: tuple[int, ...]) -> bool:
+    """Whether a shape (…, channels, samples) has more channels than samples, and more than any recording has."""
+    channels, samples = shape[-2:]
+    return channels > samples and channels > MAX_CHANNELS
 
 
 def center_crop(input: Tensor, target_shape: int, dim: int = -1) -> Tensor:
@@ -50,6 +57,7 @@ class SeparationMixin:
         """Makes the arguments of `forward`, with labels, of mixtures (B, C, T) and their sources (B, K, C, T)."""
         raise TypeError(f"{type(self).__name__} sets has_own_loss, and does not define training_inputs")
 
+    @torch.no_grad()
     def separate(
         self,
         waveform: Tensor | np.ndarray,
@@ -58,7 +66,7 @@ class SeparationMixin:
         last_source: bool = True,
     ) -> dict[str, Tensor]:
         r"""
-        Separates a signal of any length, from one sample up.
+        Separates a signal of any length, from one sample up. The result has no gradients: use `forward` for them.
 
         Args:
             waveform (`torch.Tensor` or `numpy.ndarray` of shape `(C, T)` or `(B, C, T)`):
@@ -147,6 +155,8 @@ class SeparationMixin:
         if waveform.dim() not in (2, 3):
             hint = "; for mono, waveform[None]" if waveform.dim() == 1 else ""
             raise ValueError(f"waveform of shape {tuple(waveform.shape)}: give {wanted}{hint}")
+        if looks_transposed(waveform.shape):
+            raise ValueError(f"waveform of shape {tuple(waveform.shape)}: transpose it; give {wanted}")
         if waveform.numel() == 0:
             raise ValueError(f"waveform of shape {tuple(waveform.shape)} is empty: give at least one sample")
         if sampling_rate != self.config.sampling_rate:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
-from .modeling_separation import rest_of_mixture
+from .modeling_separation import looks_transposed, rest_of_mixture
 
 
 # On the Hub this file runs without dse_hf: what decodes and resamples may be missing there.
@@ -93,8 +93,10 @@ class AudioToAudioPipeline(Pipeline):
         samples, sampling_rate = self._read(input_)
         if samples.ndim == 1:
             samples = samples[None]
-        if samples.ndim != 2 or samples.size == 0 or (samples.shape[0] > samples.shape[1] and samples.shape[0] > 64):
+        if samples.ndim != 2 or samples.size == 0:
             raise ValueError(f"audio of shape {samples.shape}: give (samples,) or (channels, samples), not empty")
+        if looks_transposed(samples.shape):
+            raise ValueError(f"audio of shape {samples.shape}: transpose it; give (samples,) or (channels, samples)")
         if not np.issubdtype(samples.dtype, np.floating):
             raise ValueError(f"audio of dtype {samples.dtype}: give floats of full scale ±1 (int16: divide by 32768)")
         with np.errstate(over="ignore"):

@@ -274,3 +274,17 @@ def test_cuda_equals_cpu():
     expected = model.separate(waveform, 16000)
     sources = model.to("cuda").separate(waveform, 16000)
     torch.testing.assert_close(sources["foreground"], expected["foreground"], atol=1e-4, rtol=0)
+
+
+def test_samples_that_are_taken_for_channels_are_refused():
+    samples = torch.zeros(4800, 2)  # as soundfile reads them
+    with pytest.raises(ValueError, match=r"waveform of shape \(4800, 2\): transpose it"):
+        tiny_model().separate(samples, 16000)
+    assert tiny_model().separate(samples.T, 16000)["foreground"].shape == (2, 4800)
+    assert tiny_model().separate(torch.zeros(64, 3), 16000)["foreground"].shape == (64, 3)
+
+
+def test_the_result_has_no_gradients():
+    waveform = torch.randn(1, 300).requires_grad_()
+    for source in tiny_model().separate(waveform, 16000).values():
+        assert not source.requires_grad
