@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from .audio import AudioError, AudioReader, AudioWriter, Resampler, output_format, quantize
+from .audio.formats import integer_bits
 from .errors import describe_os_error
 
 
@@ -29,6 +30,8 @@ class SeparationResult:
         seconds (`float`): length of the input.
         levels (`dict[str, float]`): RMS level of every source in dBFS; `-inf` for silence.
         elapsed (`float`): seconds that the separation took.
+        silent (`bool`): whether all samples of the input are zero. Then those of all outputs are.
+        clipped (`int`): samples of the outputs that were above full scale, and that the file format clips.
     """
 
     input: str
@@ -39,6 +42,8 @@ class SeparationResult:
     seconds: float
     levels: dict[str, float]
     elapsed: float
+    silent: bool = False
+    clipped: int = 0
 
 
 def separate_file(
@@ -49,6 +54,7 @@ def separate_file(
     sources: list[str] | None = None,
     file_format: str = "wav",
     overwrite: bool = False,
+    background_db: float = -math.inf,
     progress: Callable[[float, float | None], None] | None = None,
     block_seconds: float = 1.0,
 ) -> SeparationResult:
@@ -69,23 +75,32 @@ def separate_file(
         sources (`list[str]`, *optional*): names of the sources to write; by default all of the model's.
         file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`.
         overwrite (`bool`, *optional*, defaults to `False`): replace existing files.
+        background_db (`float`, *optional*, defaults to `-inf`): how much of the background the first source keeps, in
+            dB, at most 0. `-inf` leaves nothing in.
         progress (`Callable`, *optional*): called with the seconds that are done and the seconds in all, which
             may be an estimate or `None`.
         block_seconds (`float`, *optional*, defaults to 1.0): of audio that is read at a time.
 
     Raises:
-        AudioError: the input cannot be read, is silent, or an output cannot be written.
-        ValueError: a source that the model does not have, or a model that gives NaN.
+        AudioError: the input cannot be read, or an output cannot be written.
+        ValueError: a source that the model does not have, a `background_db` above 0, or a model that gives NaN.
     """
+    from .models.modeling_separation import background_gain  # slow to import
+
     started = time.perf_counter()
+    gain = background_gain(background_db)
     names = model.config.sources
     chosen = check_sources(names, sources)
     with AudioReader(source, block_seconds) as reader, ExitStack() as stack:
         _, subtype = output_format(file_format, reader.subtype)
         paths = output_paths(source, output_dir, chosen, file_format)
         writers = _open_writers(stack, reader, source, paths, overwrite)
-        energy, frames, silent = np.zeros(len(names)), 0, True
-        for mixture, blocks in _separated_blocks(model, reader, subtype):
+        energy, frames, silent, clipped = np.zeros(len(names)), 0, True, 0
+        for mixture, blocks in _separated_blocks(model, reader, gain):
+            if integer_bits(subtype) is not None:
+                clipped += sum(int(np.count_nonzero(np.abs(blocks[names.index(name)]) > 1)) for name in chosen)
+            blocks = _stored(mixture, blocks, subtype)
+            _check_finite(blocks[-1], mixture, reader.name)
             for name, writer in writers.items():
                 writer.write(blocks[names.index(name)])
             energy += [np.sum(np.square(block, dtype=np.float64)) for block in blocks]
@@ -94,8 +109,6 @@ def separate_file(
             if progress is not None:
                 seconds = frames / reader.sampling_rate
                 progress(seconds, reader.seconds and max(reader.seconds, seconds))
-        if silent:
-            raise AudioError(f"{reader.name}: silent, nothing to separate; check the recording")
         # Finish all files before the first one gets its name, so that a full disk is noticed here.
         for writer in writers.values():
             writer.close()
@@ -109,6 +122,8 @@ def separate_file(
         seconds=frames / reader.sampling_rate,
         levels={name: 10 * math.log10(power[name]) if power[name] else -math.inf for name in chosen},
         elapsed=time.perf_counter() - started,
+        silent=silent,
+        clipped=clipped,
     )
 
 
@@ -149,9 +164,12 @@ def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrit
     return writers
 
 
-def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yields blocks (n, channels) of the file, each with its K sources of that shape, as they are stored."""
-    from .models.modeling_separation import rest_of_mixture  # slow to import
+def _separated_blocks(model, reader: AudioReader, gain: float) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Yields blocks (n, channels) of the file, each with its K sources of that shape.
+
+    The first source keeps the background, times `gain`.
+    """
+    from .models.modeling_separation import keep_background, rest_of_mixture  # slow to import
 
     mixtures = _BlockQueue()
     for estimate in _estimates(model, reader, mixtures):
@@ -160,12 +178,20 @@ def _separated_blocks(model, reader: AudioReader, subtype: str) -> Iterator[tupl
         mixture = mixtures.take(len(estimate))
         _check_finite(estimate, mixture, reader.name)
         predicted = estimate.reshape(len(estimate), -1, reader.channels).astype(mixture.dtype)
-        # Round to the file's integers first. Then the last source is on their grid too, and the sum is exact.
-        sources = [quantize(predicted[:, k], subtype) for k in range(predicted.shape[1])]
         with np.errstate(over="ignore"):
-            sources.append(rest_of_mixture(mixture, sources))
-        _check_finite(sources[-1], mixture, reader.name)
-        yield mixture, sources
+            sources = keep_background(mixture, list(predicted.swapaxes(0, 1)), gain)
+            yield mixture, [*sources, rest_of_mixture(mixture, sources)]
+
+
+def _stored(mixture: np.ndarray, sources: list[np.ndarray], subtype: str) -> list[np.ndarray]:
+    """The sources of a block as the file format stores them."""
+    from .models.modeling_separation import rest_of_mixture
+
+    if integer_bits(subtype) is None:
+        return sources
+    # Round to the file's integers first. Then the last source is on their grid too, and the sum is exact.
+    rounded = [quantize(source, subtype) for source in sources[:-1]]
+    return [*rounded, rest_of_mixture(mixture, rounded)]
 
 
 def _check_finite(source: np.ndarray, mixture: np.ndarray, name: str) -> None:

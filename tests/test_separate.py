@@ -213,7 +213,6 @@ DAMAGED = np.where(np.arange(40000) == 30000, np.inf, noise(40000)[:, 0])
 @pytest.mark.parametrize(
     ("model", "signal", "error", "message"),
     [
-        (StubModel(), np.zeros((40000, 2)), AudioError, r"a\.wav: silent, nothing to separate"),
         (StubModel(), DAMAGED, AudioError, r"a\.wav: .*NaN or infinity at 1\.875 s"),
         (
             StubModel([math.nan]),
@@ -278,3 +277,46 @@ def test_a_float_file_too_loud_for_its_numbers_is_refused_whole(tmp_path, gain, 
     with pytest.raises(ValueError, match=r"a\.wav: the model gave NaN or infinity; bring its peak of 3e\+38 to full"):
         separate_file(StubModel([-1.0]), path, tmp_path / "out")  # whose rest is twice the input
     assert not list((tmp_path / "out").iterdir()) and capfd.readouterr().err == ""
+
+
+# ── The background that stays, silence, and what is clipped ──
+
+
+@pytest.mark.parametrize("background_db", [-math.inf, -20.0, -6.0, 0.0])
+def test_the_first_source_keeps_the_background_at_a_level(tmp_path, background_db):
+    path = write(tmp_path / "a.wav", 0.3 * noise(8000), 16000, "FLOAT")
+    model = StubModel((0.5, 0.3), ("speech", "music", "rest"))
+    result = separate_file(model, path, background_db=background_db)
+    mixture = soundfile.read(path)[0]
+    sources = {name: soundfile.read(output)[0] for name, output in result.outputs.items()}
+    gain = 10 ** (background_db / 20)
+    np.testing.assert_allclose(sources["speech"], (0.5 + gain * 0.5) * mixture, atol=1e-6)
+    np.testing.assert_allclose(sources["music"], (1 - gain) * 0.3 * mixture, atol=1e-6)
+    np.testing.assert_allclose(sum(sources.values()), mixture, atol=1e-6)
+
+
+@pytest.mark.parametrize("background_db", [0.1, math.nan])
+def test_a_background_above_its_level_is_refused(tmp_path, background_db):
+    path = write(tmp_path / "a.wav", noise(400), 16000, "FLOAT")
+    with pytest.raises(ValueError, match=r"background_db=.*: must be 0 or less"):
+        separate_file(StubModel(), path, background_db=background_db)
+
+
+def test_a_silent_track_gives_silence_of_its_length(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros((40000, 2)), 16000, "PCM_16")
+    result = separate_file(StubModel(), path)
+    assert result.silent and result.frames == 40000
+    for output in result.outputs.values():
+        samples, _ = soundfile.read(output)
+        assert samples.shape == (40000, 2) and not samples.any()
+
+
+def test_clipped_samples_are_counted_where_the_format_clips(tmp_path):
+    samples = 0.5 * noise(4000)
+    samples[100:110] = 2.5  # half of it is above full scale, in both sources
+    path = write(tmp_path / "a.wav", samples, 16000, "FLOAT")
+    assert separate_file(StubModel([0.5]), path).clipped == 0  # a wav of floats
+    assert separate_file(StubModel([0.5]), path, file_format="flac").clipped == 20
+    assert (
+        separate_file(StubModel([0.5]), path, file_format="flac", sources=["foreground"], overwrite=True).clipped == 10
+    )

@@ -57,6 +57,8 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
         progress(0.9 * min(1.0, seconds / (total or MAX_SECONDS)), f"{seconds:.0f} s separated")
 
     result = separate_file(model, path, folder, progress=move)
+    if result.silent:
+        raise ValueError(f"{Path(path).name}: the recording is silent; choose another one.")
     progress(0.92, "drawing")
     files = {"input": Path(path), **{name: Path(output) for name, output in result.outputs.items()}}
     rate = min(result.sampling_rate, MAX_DRAWN_RATE)

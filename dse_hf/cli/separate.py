@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fast", action="store_true", help="half the time, slightly lower quality, if the model runs twice per sound")
     add("--sources", type=_comma_list, help="sources to write, separated by commas (default: all)")
     add("--format", default="wav", choices=writable_formats(), help="format of the results (default: %(default)s)")
+    add(
+        "--background-db",
+        type=float,
+        default=-math.inf,
+        metavar="DB",
+        help="how much of the background stays in the first source, in dB, such as -12 (default: nothing)",
+    )
     add("--overwrite", action="store_true", help="replace existing files")
     add("--json", action="store_true", help="print one JSON object per file")
     add("--quiet", action="store_true", help="print only failures")
@@ -51,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("- does not go with another FILE, --output, --json or --format")
     if piped and sys.stdout.isatty():
         args.usage_error("- writes wav to standard output: redirect it to a file (> clean.wav)")
+    if not args.background_db <= 0:
+        args.usage_error(f"--background-db {args.background_db:g}: give 0 or less, such as -12")
     report = _Report(args)
     files = args.files if piped else _existing_files(args.files, report)
     if not files:
@@ -87,11 +96,14 @@ def _existing_files(files: list[str], report: "_Report") -> list[str]:
 
 def _load_model(args: argparse.Namespace, report: "_Report"):
     from ..loading import find_model, load_model
+    from ..processor import computes_bfloat16_quickly
 
     with quiet_libraries():
         source = find_model(args.model)
         model = load_model(source, device=args.device, dtype=args.dtype)
     report.loaded(source)
+    if args.dtype == "bfloat16" and model.device.type == "cpu" and not computes_bfloat16_quickly():
+        complain("--dtype bfloat16: this processor has no instructions for it; float32 is faster")
     if args.fast and not getattr(model.config, "average_polarity_flip", False):
         complain(f"--fast changes nothing: model {args.model!r} runs once per sound")
     elif args.fast:
@@ -118,6 +130,7 @@ def _separate_files(model, files: list[str], args: argparse.Namespace, report: "
                     sources=args.sources,
                     file_format=args.format,
                     overwrite=args.overwrite,
+                    background_db=args.background_db,
                     progress=progress,
                 )
             taken.update((os.path.realpath(target), f"the result of {file}") for target in targets)
@@ -130,7 +143,14 @@ def _separate_pipe(model, args: argparse.Namespace, report: "_Report") -> None:
     source = args.sources[0]
     with tempfile.TemporaryDirectory() as folder:
         with report.progress("standard input") as progress:
-            result = separate_file(model, sys.stdin.buffer, folder, sources=[source], progress=progress)
+            result = separate_file(
+                model,
+                sys.stdin.buffer,
+                folder,
+                sources=[source],
+                background_db=args.background_db,
+                progress=progress,
+            )
         with open(result.outputs[source], "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer, 2**20)
         sys.stdout.buffer.flush()
@@ -194,6 +214,13 @@ class _Report:
             print(self.model, flush=True)
 
     def done(self, result, stream=None) -> None:
+        if result.silent:
+            complain(f"{result.input}: is silent, and so are its results; check the recording")
+        if result.clipped:
+            complain(
+                f"{result.input}: {result.clipped} samples of the results are above full scale and were clipped; "
+                "lower the level of the input, or keep floats (--format wav with a file of floats)"
+            )
         if self.json:
             levels = {name: level if math.isfinite(level) else None for name, level in result.levels.items()}
             print(json.dumps({**dataclasses.asdict(result), "levels": levels, "model": self.model}), flush=True)

@@ -23,6 +23,27 @@ def rest_of_mixture(mixture, sources: Iterable):
     return mixture - sum(sources)
 
 
+def background_gain(background_db: float) -> float:
+    """The factor, from 0 to 1, of a level in dB at which the background stays in the first source.
+
+    Raises a ValueError if the level is above 0 dB. A level of `-inf` leaves nothing of the background.
+    """
+    if not background_db <= 0:
+        raise ValueError(f"background_db={background_db}: must be 0 or less, such as -12; -inf leaves nothing in")
+    return 10 ** (background_db / 20)
+
+
+def keep_background(mixture, predicted: list, gain: float) -> list:
+    """Adds what the first source leaves of the mixture, times `gain`, to it, and takes it from the other sources.
+
+    `predicted` are all sources but the last. They and the mixture are tensors or arrays of one shape.
+    """
+    if gain == 0:
+        return predicted
+    first, *others = predicted
+    return [first + gain * (mixture - first), *((1 - gain) * other for other in others)]
+
+
 def looks_transposed(shape: tuple[int, ...]) -> bool:
     """Whether a shape (…, channels, samples) has more channels than samples, and more than any recording has."""
     channels, samples = shape[-2:]

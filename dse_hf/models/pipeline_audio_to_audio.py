@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
-from .modeling_separation import looks_transposed, rest_of_mixture
+from .modeling_separation import background_gain, keep_background, looks_transposed, rest_of_mixture
 
 
 # On the Hub this file runs without dse_hf: what decodes and resamples may be missing there.
@@ -62,6 +62,8 @@ class AudioToAudioPipeline(Pipeline):
     Args:
         sources (`list[str]`, *optional*): which sources to return; by default all of `model.config.sources`.
         tile_length (`int`, *optional*): see [`SeparationMixin.separate`].
+        background_db (`float`, *optional*, defaults to `-inf`): how much of the background the first source keeps, in
+            dB, at most 0. `-inf` leaves nothing in.
 
     Returns:
         One `dict` per source: `label`, `audio` as float32 `numpy.ndarray` (C, T), and `sampling_rate`. All sources
@@ -78,14 +80,24 @@ class AudioToAudioPipeline(Pipeline):
     _load_feature_extractor = True
     _load_tokenizer = False
 
-    def _sanitize_parameters(self, sources: list[str] | None = None, tile_length: int | None = None, **unknown):
+    def _sanitize_parameters(
+        self,
+        sources: list[str] | None = None,
+        tile_length: int | None = None,
+        background_db: float | None = None,
+        **unknown,
+    ):
         if unknown:
-            raise ValueError(f"unknown arguments {', '.join(unknown)}: the pipeline takes sources and tile_length")
+            raise ValueError(
+                f"unknown arguments {', '.join(unknown)}: the pipeline takes sources, tile_length and background_db"
+            )
         names = self.model.config.sources
         for name in sources or []:
             if name not in names:
                 raise ValueError(f"source {name!r}: this model separates {', '.join(names)}")
-        forward = {} if tile_length is None else {"tile_length": tile_length}
+        forward: dict[str, Any] = {} if tile_length is None else {"tile_length": tile_length}
+        if background_db is not None:
+            forward["background_gain"] = background_gain(background_db)
         return {}, forward, {} if sources is None else {"sources": sources}
 
     # pyrefly: ignore[bad-override]  (recordings of any lengths have no tensors)
@@ -111,10 +123,12 @@ class AudioToAudioPipeline(Pipeline):
         return {"recording": Recording(samples, int(rate))}
 
     # pyrefly: ignore[bad-override]  (as above)
-    def _forward(self, input_tensors: dict, tile_length: int | None = None, **unused) -> dict:
+    def _forward(
+        self, input_tensors: dict, tile_length: int | None = None, background_gain: float = 0.0, **unused
+    ) -> dict:
         recordings = input_tensors["recording"]
         for recording in recordings if isinstance(recordings, list) else [recordings]:
-            self._separate(recording, tile_length)
+            self._separate(recording, tile_length, background_gain)
         return input_tensors
 
     def postprocess(self, model_outputs: dict, sources: list[str] | None = None, **unused) -> list[dict]:
@@ -124,15 +138,16 @@ class AudioToAudioPipeline(Pipeline):
             for name in sources or recording.sources
         ]
 
-    def _separate(self, recording: Recording, tile_length: int | None) -> None:
+    def _separate(self, recording: Recording, tile_length: int | None, background_gain: float) -> None:
         rate, length = self.model.config.sampling_rate, recording.samples.shape[-1]
         waveform = _resample(recording.samples, recording.sampling_rate, rate)
         sources = self.model.separate(torch.from_numpy(waveform), rate, tile_length, last_source=False)
         *names, last = self.model.config.sources
-        recording.sources = {}
-        for name in names:
-            source = sources[name].float().numpy()
-            recording.sources[name] = _resample(source, rate, recording.sampling_rate)[:, :length]
+        predicted = [
+            _resample(sources[name].float().numpy(), rate, recording.sampling_rate)[:, :length] for name in names
+        ]
+        predicted = keep_background(recording.samples, predicted, background_gain)
+        recording.sources = dict(zip(names, predicted))
         # At the input's own rate, so that frequencies above the model's band stay in the last source.
         with np.errstate(over="ignore", invalid="ignore"):
             recording.sources[last] = rest_of_mixture(recording.samples, recording.sources.values())

@@ -117,12 +117,11 @@ def test_other_files_are_done_when_some_fail(folder, model, capsys):
     write("also.wav")
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("dear diary\n")
-    soundfile.write("silent.wav", np.zeros(16000), 16000)
     (folder / "short.wav").write_bytes((folder / "good.wav").read_bytes()[:-1000])
     write_av("film.mp4", tones(), 48000, None, video=True)
     (folder / "music").mkdir()
-    bad = ["empty.wav", "text.wav", "silent.wav", "short.wav", "film.mp4", "music", "missing.wav"]
-    files = [name for pair in zip(bad, ["good.wav", "also.wav", *[None] * 5]) for name in pair if name]
+    bad = ["empty.wav", "text.wav", "short.wav", "film.mp4", "music", "missing.wav"]
+    files = [name for pair in zip(bad, ["good.wav", "also.wav", *[None] * 4]) for name in pair if name]
     assert main(["separate", *files, "-o", "out", "--model", model]) == 1
     assert names(folder / "out") == [
         f"{stem}.{source}.wav" for stem in ("also", "good") for source in ("background", "foreground")
@@ -130,7 +129,6 @@ def test_other_files_are_done_when_some_fail(folder, model, capsys):
     lines = failures(capsys)
     assert sorted(line.split(": ")[0] for line in lines) == sorted(bad)
     told = dict(line.split(": ", 1) for line in lines)
-    assert told["silent.wav"].startswith("silent, nothing to separate")
     assert told["film.mp4"].startswith("has no audio track")
     assert told["music"].startswith("is a folder; name the files in it")
     assert told["missing.wav"].startswith("no such file")
@@ -352,3 +350,21 @@ def test_interrupted_process_keeps_what_is_complete(folder, model):
     ]
     assert output.splitlines()[1].startswith("a.wav: 1.0 s of 1 channel at 16000 Hz")
     assert names(folder) == ["a.background.wav", "a.foreground.wav", "a.wav", "long.wav"]
+
+
+def test_a_silent_track_of_a_batch_is_a_track(folder, model, capsys):
+    soundfile.write("muted.wav", np.zeros(16000), 16000)
+    write("good.wav")
+    assert main(["separate", "muted.wav", "good.wav", "-o", "out", "--model", model]) == 0
+    assert not soundfile.read("out/muted.foreground.wav")[0].any()
+    assert failures(capsys) == ["muted.wav: is silent, and so are its results; check the recording"]
+
+
+def test_some_of_the_background_may_stay(folder, model, capsys):
+    write("a.wav")
+    assert main(["separate", "a.wav", "-o", "all", "--model", model, "--background-db", "0"]) == 0
+    mixture, found = (soundfile.read(path)[0] for path in ("a.wav", "all/a.foreground.wav"))
+    np.testing.assert_allclose(found, mixture, atol=1e-4)
+    with pytest.raises(SystemExit):
+        main(["separate", "a.wav", "--model", model, "--background-db", "3"])
+    assert "--background-db 3: give 0 or less" in capsys.readouterr().err

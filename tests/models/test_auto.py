@@ -192,6 +192,19 @@ class TestPipeline:
         items = separate(np.zeros(100, np.float32), sources=["background"])
         assert [item["label"] for item in items] == ["background"]
 
+    def test_some_of_the_background_may_stay(self, separate):
+        samples = 0.1 * np.random.default_rng(0).standard_normal((1, 500)).astype(np.float32)
+        (speech, _), (both, rest), (whole, nothing) = (
+            [item["audio"] for item in separate(samples, **options)]
+            for options in ({}, {"background_db": -20}, {"background_db": 0})
+        )
+        np.testing.assert_allclose(both, speech + 0.1 * (samples - speech), atol=1e-6)
+        np.testing.assert_allclose(both + rest, samples, atol=1e-6)
+        np.testing.assert_allclose(whole, samples, atol=1e-6)
+        assert not nothing.any() or np.abs(nothing).max() < 1e-6
+        with pytest.raises(ValueError, match="background_db=1: must be 0 or less"):
+            separate(samples, background_db=1)
+
     @pytest.mark.parametrize(
         ("given", "message"),
         [
