@@ -168,12 +168,15 @@ class ClipCollection(RowCollection):
             bandwidths.append(self.bandwidth(index))
             return clip
 
+        if speed is None:
+            return read_and_note, None
+
         def change_and_note(clip: Waveform, rng: np.random.Generator) -> Waveform:
             changed = speed(clip, rng)
             bandwidths[-1] *= clip.shape[-1] / max(changed.shape[-1], 1)
             return changed
 
-        return read_and_note, change_and_note if speed is not None else None
+        return read_and_note, change_and_note
 
     def _read(self, index: int, stretch: tuple | None = None) -> Waveform:
         row = self.dataset[int(index)]

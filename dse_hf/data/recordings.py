@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -119,23 +120,22 @@ def transcode(samples: Waveform, kind: CodecKind, bit_rate: int) -> Waveform:
     """Codes and decodes samples (T,) in memory. The result has the delay of the codec, and silence may follow it."""
     import av  # slow to import
 
-    if kind.format == "s16":
-        samples = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
-    encoder = av.CodecContext.create(kind.encoder, "w")
+    given = (np.clip(samples, -1, 1) * 32767).astype(np.int16) if kind.format == "s16" else samples
+    encoder: Any = av.CodecContext.create(kind.encoder, "w")  # of a subclass for audio
     encoder.sample_rate, encoder.layout, encoder.format = kind.rate, "mono", kind.format
     encoder.bit_rate, encoder.time_base = bit_rate, Fraction(1, kind.rate)
     if kind.encoder in FASTEST:
         encoder.options = {"compression_level": FASTEST[kind.encoder]}
     encoder.open()
     size = encoder.frame_size or 320
-    samples = np.pad(samples, (0, -len(samples) % size))
+    given = np.pad(given, (0, -len(given) % size))
     packets = []
-    for start in range(0, len(samples), size):
-        frame = av.AudioFrame.from_ndarray(samples[None, start : start + size], kind.format, "mono")
+    for start in range(0, len(given), size):
+        frame = av.AudioFrame.from_ndarray(given[None, start : start + size], kind.format, "mono")
         frame.sample_rate, frame.pts = kind.rate, start
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    decoder = av.CodecContext.create(kind.decoder, "r")
+    decoder: Any = av.CodecContext.create(kind.decoder, "r")
     decoder.extradata = encoder.extradata
     decoder.sample_rate, decoder.layout = kind.rate, "mono"
     blocks = [frame.to_ndarray() for packet in packets for frame in decoder.decode(packet)]

@@ -28,16 +28,15 @@ class BiasFading(TrainerCallback):
                 f"{config.model_type} with output_activation {getattr(config, 'output_activation', None)!r}"
             )
         self.model, self.steps = model, steps
-        for module in self._convolutions():
-            if module.bias is not None:
-                module.bias.requires_grad_(False)
+        for bias in self._biases():
+            bias.requires_grad_(False)
 
     def on_step_begin(self, args, state, control, **kwargs):
         left = self.steps - state.global_step  # steps with biases, with this one
         if left > 0:
             with torch.no_grad():
-                for module in self._convolutions():
-                    module.bias.mul_((left - 1) / left)
+                for bias in self._biases():
+                    bias.mul_((left - 1) / left)
         elif self.model.config.bias:
             self.drop_biases()
 
@@ -49,6 +48,9 @@ class BiasFading(TrainerCallback):
         for module in self._convolutions():
             module.bias = None
         self.model.config.bias = False
+
+    def _biases(self) -> list[nn.Parameter]:
+        return [module.bias for module in self._convolutions() if module.bias is not None]
 
     def _convolutions(self) -> list[nn.Conv1d]:
         return [module for module in self.model.modules() if isinstance(module, nn.Conv1d)]
