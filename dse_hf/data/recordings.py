@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft

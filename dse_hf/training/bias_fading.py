@@ -49,7 +49,7 @@ class BiasFading(TrainerCallback):
             module.bias = None
         self.model.config.bias = False
 
-    def _biases(self) -> list[nn.Parameter]:
+    def _biases(self) -> list[torch.Tensor]:
         return [module.bias for module in self._convolutions() if module.bias is not None]
 
     def _convolutions(self) -> list[nn.Conv1d]:
