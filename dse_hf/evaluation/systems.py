@@ -14,6 +14,7 @@ from .peers import INPUT, PEERS, PeerAdapter, known_systems
 
 
 _NOT_THE_MODEL = {"_name_or_path", "transformers_version", "auto_map"}  # fields of a config
+_ADDED_LATER = {"bands": 1, "bias": True}  # fields that do not count at these values, so that older scores stay valid
 
 
 @dataclass
@@ -126,5 +127,6 @@ def _version_of(model) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     fields = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_THE_MODEL}
+    fields = {key: value for key, value in fields.items() if key not in _ADDED_LATER or value != _ADDED_LATER[key]}
     digest.update(json.dumps(fields, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]

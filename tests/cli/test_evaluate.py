@@ -69,7 +69,7 @@ def test_another_run_only_adds_a_model(desk, monkeypatch, capsys, quick_metrics)
     ("arguments", "message"),
     [
         (["no-such-model", *MIX], "model 'no-such-model': no such model"),
-        (["rnnoize", *MIX], "or one of input, noisereduce, rnnoise, deepfilternet, dtln"),
+        (["rnnoize", *MIX], "or one of input, noisereduce, rnnoise, deepfilternet, nsnet2, dtln"),
         (["input", "input", *MIX], "model 'input': given twice"),
         (["input", "--speech_dataset", "no-such-folder", "--noise_dataset", "noise"], "no-such-folder"),
         (["input", *MIX, "--sources", "dialogue,music,effects"], "(3, channels, samples)"),

@@ -21,7 +21,12 @@ from .local import LocalHub
 MODEL_FILES = {
     *("README.md", "config.json", "model.safetensors", "preprocessor_config.json"),
     *("configuration_separation.py", "configuration_waveunet.py", "feature_extraction_waveform.py"),
-    *("modeling_separation.py", "modeling_separation_stream.py", "pipeline_audio_to_audio.py"),
+    *(
+        "modeling_separation.py",
+        "modeling_separation_stream.py",
+        "modeling_filter_bank.py",
+        "pipeline_audio_to_audio.py",
+    ),
     *("modeling_waveunet.py", "modeling_waveunet_batch.py", "modeling_waveunet_blocks.py"),
     *("modeling_waveunet_frames.py", "modeling_waveunet_stream.py"),
 }
