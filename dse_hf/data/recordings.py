@@ -119,7 +119,7 @@ def transcode(samples: Waveform, kind: CodecKind, bit_rate: int) -> Waveform:
     """Codes and decodes samples (T,) in memory. The result has the delay of the codec, and silence may follow it."""
     import av  # slow to import
 
-    given = (np.clip(samples, -1, 1) * 32767).astype(np.int16) if kind.format == "s16" else samples
+    given: Any = (np.clip(samples, -1, 1) * 32767).astype(np.int16) if kind.format == "s16" else samples
     encoder: Any = av.CodecContext.create(kind.encoder, "w")  # of a subclass for audio
     encoder.sample_rate, encoder.layout, encoder.format = kind.rate, "mono", kind.format
     encoder.bit_rate, encoder.time_base = bit_rate, Fraction(1, kind.rate)
