@@ -305,6 +305,12 @@ def _weight_files(folder: Path) -> list[Path]:
         if missing:
             raise ValueError(f"{_INDEX} names {missing[0]}, which does not exist; get all files again")
         return [folder / name for name in names]
+    variants = sorted(path.name for path in folder.glob("model.*.safetensors"))
+    if variants:  # saved with variant="fp16", or its shards
+        raise ValueError(
+            f"has no model.safetensors, only {variants[0]}; variants are not loaded: save the model without `variant`, "
+            "and choose the precision with dtype"
+        )
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
     found = f", only {pickles[0]}" if pickles else ""
     raise ValueError(
