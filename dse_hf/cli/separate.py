@@ -56,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     piped = "-" in args.files
     if piped and (len(args.files) > 1 or args.output or args.json or args.format != "wav"):
         args.usage_error("- does not go with another FILE, --output, --json or --format")
+    if piped and None in (sys.stdin, sys.stdout):
+        complain("-: standard input or output is closed; use dse-hf separate - < noisy.wav > clean.wav")
+        return FAILURE
     if piped and sys.stdout.isatty():
         args.usage_error("- writes wav to standard output: redirect it to a file (> clean.wav)")
     if not args.background_db <= 0:

@@ -259,6 +259,16 @@ def test_pipe_without_audio(folder, model, monkeypatch, capsys):
     assert ": not an audio format" in line
 
 
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+def test_pipe_that_is_closed(folder, monkeypatch, capsys, name):
+    monkeypatch.setattr(cli_separate, "_load_model", None)
+    pipes(monkeypatch, b"")
+    monkeypatch.setattr(sys, name, None)  # as Python does for <&- and >&-
+    assert main(["separate", "-"]) == 1
+    (line,) = failures(capsys)
+    assert line.startswith("-: standard input or output is closed; use ")
+
+
 # ── Arguments ──
 
 
