@@ -23,5 +23,11 @@ def run(args: argparse.Namespace) -> int:
     with requiring("space"):
         from ..app.interface import build_app, launch_app
 
-    launch_app(build_app(), server_name=args.host, server_port=args.port, inbrowser=not args.no_browser)
+    try:
+        launch_app(build_app(), server_name=args.host, server_port=args.port, inbrowser=not args.no_browser)
+    except (OSError, OverflowError) as error:  # Gradio tells of ranges of ports, and an option it does not have here
+        if "port" not in str(error):
+            raise
+        place = f"--host {args.host}" if args.port is None else f"--host {args.host} --port {args.port}"
+        raise ValueError(f"{place}: in use or not available; give another port with --port, such as 8000") from error
     return 0

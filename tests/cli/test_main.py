@@ -56,6 +56,20 @@ def test_train_without_its_libraries(monkeypatch, capsys):
     assert line.endswith("run: pip install 'dse-hf[train]'")
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("Cannot find empty port in range: 80-80."), OverflowError("bind(): port must be 0-65535.")]
+)
+def test_app_on_a_port_that_cannot_be_had(monkeypatch, capsys, error):
+    def launch_app(app, **options):
+        raise error
+
+    fake = SimpleNamespace(build_app=lambda: None, launch_app=launch_app)
+    monkeypatch.setitem(sys.modules, "dse_hf.app.interface", fake)
+    assert main(["app", "--port", "80", "--no-browser"]) == 1
+    (line,) = failures(capsys)
+    assert line.startswith("--host 127.0.0.1 --port 80: in use or not available; give another port with --port")
+
+
 def test_convert(monkeypatch, capsys):
     given = []
 
