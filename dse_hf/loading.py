@@ -308,8 +308,8 @@ def _weight_files(folder: Path) -> list[Path]:
     variants = sorted(path.name for path in folder.glob("model.*.safetensors"))
     if variants:  # saved with variant="fp16", or its shards
         raise ValueError(
-            f"has no model.safetensors, only {variants[0]}; variants are not loaded: save the model without `variant`, "
-            "and choose the precision with dtype"
+            f"has no model.safetensors, only {variants[0]}; variants are not loaded: save the model without "
+            "`variant`, and choose the precision with dtype"
         )
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
     found = f", only {pickles[0]}" if pickles else ""

@@ -1,6 +1,7 @@
 """The `audio-to-audio` pipeline: anything that holds audio → its sources, at its own rate and length."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -50,13 +51,14 @@ class AudioToAudioPipeline(Pipeline):
         >>> separate("noisy.wav")
         [{"label": "foreground", "audio": array (C, T), "sampling_rate": 44100}, {"label": "background", …}]
 
-    The input is one of these, or a list, generator or dataset of them:
+    The input is one of these, or a list, generator, dataset or column of a dataset of them:
 
     - `str` or `pathlib.Path`: an audio file (wav, flac, ogg, mp3 by soundfile; m4a, mp4, webm by PyAV);
-    - `bytes`: such a file's content;
+    - `bytes`, or a binary file such as `io.BytesIO`: such a file's content;
     - `dict` with `"raw"` or `"array"` (samples `(T,)` or `(C, T)`, full scale ±1) and `"sampling_rate"`, or with
       `"bytes"` or `"path"`: the audio items of `datasets`, decoded or not;
-    - an `AudioDecoder` of torchcodec: the audio items of `datasets`;
+    - `dict` with one of these as `"audio"`: a row of `datasets`;
+    - an `AudioDecoder` of torchcodec, or what else has `get_all_samples()`: the audio items of `datasets`;
     - `numpy.ndarray` or `torch.Tensor` of shape `(T,)` or `(C, T)`, at the model's rate.
 
     Args:
@@ -99,6 +101,12 @@ class AudioToAudioPipeline(Pipeline):
         if background_db is not None:
             forward["background_gain"] = background_gain(background_db)
         return {}, forward, {} if sources is None else {"sources": sources}
+
+    def __call__(self, inputs: Any, *args, **kwargs):
+        if not _is_dataset_or_column(inputs):
+            return super().__call__(inputs, *args, **kwargs)
+        results = super().__call__((item for item in inputs), *args, **kwargs)
+        return list(results) if hasattr(inputs, "__len__") else results
 
     # pyrefly: ignore[bad-override]  (recordings of any lengths have no tensors)
     def preprocess(self, input_: Any, **unused) -> dict[str, Recording]:
@@ -158,19 +166,31 @@ class AudioToAudioPipeline(Pipeline):
     def _read(self, inputs: Any) -> tuple[np.ndarray, int]:
         """Samples (T,) or (C, T) and their rate."""
         if isinstance(inputs, dict):
-            array = inputs.get("raw", inputs.get("array"))
+            audio = inputs.get("audio")
+            is_array = isinstance(audio, (np.ndarray, torch.Tensor, list))
+            array = inputs.get("raw", inputs.get("array", audio if is_array else None))
+            keys = ", ".join(map(str, inputs))
             if array is not None:
                 if "sampling_rate" not in inputs:
-                    raise ValueError(f"dict with {', '.join(inputs)}: the sampling_rate is missing")
+                    raise ValueError(f"dict with {keys}: the sampling_rate is missing")
                 return _as_array(array), inputs["sampling_rate"]
-            inputs = inputs.get("bytes") or inputs.get("path")
+            inputs = inputs.get("bytes") or inputs.get("path") if audio is None else audio
+            if inputs is None or inputs == b"":
+                raise ValueError(
+                    f"dict with {keys}: holds no audio; give array and sampling_rate, bytes, path or audio, or the "
+                    "item of the column that holds the audio"
+                )
+            if isinstance(inputs, dict):
+                return self._read(inputs)
         if hasattr(inputs, "get_all_samples"):
             decoded = inputs.get_all_samples()
             return decoded.data.numpy(), decoded.sample_rate
         if isinstance(inputs, (np.ndarray, torch.Tensor)):
             return _as_array(inputs), self.model.config.sampling_rate
-        if isinstance(inputs, bytes):
-            return _decode(inputs, f"{len(inputs)} bytes")
+        if hasattr(inputs, "read"):
+            inputs = _content_of(inputs)
+        if isinstance(inputs, (bytes, bytearray, memoryview)):
+            return _decode(bytes(inputs), f"{len(inputs)} bytes")
         if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):
             try:
                 with open(inputs, "rb") as file:
@@ -178,9 +198,30 @@ class AudioToAudioPipeline(Pipeline):
             except OSError as error:
                 raise ValueError(f"{inputs}: {error.strerror or error}; give the path of an audio file") from error
         raise ValueError(
-            f"input of type {type(inputs).__name__}: give a path, bytes, an array, or a dict with array and "
-            "sampling_rate"
+            f"input of type {type(inputs).__name__}: give a path, bytes, a binary file, an array, or a dict "
+            "with array and sampling_rate"
         )
+
+
+def _is_dataset_or_column(inputs: Any) -> bool:
+    """Whether this is a dataset of `datasets` or a column of one. transformers would take it for a single input."""
+    if isinstance(inputs, (str, bytes, bytearray, memoryview, list, tuple)):
+        return False
+    return isinstance(inputs, Sequence) or (hasattr(inputs, "column_names") and hasattr(inputs, "__iter__"))
+
+
+def _content_of(file: Any) -> bytes:
+    """All bytes of an open file, from its start if it can go there."""
+    kind = type(file).__name__
+    try:
+        if file.seekable():
+            file.seek(0)
+        content = file.read()
+    except (AttributeError, OSError, ValueError) as error:
+        raise ValueError(f"file of type {kind} cannot be read ({error}); give one that is open for reading") from error
+    if not isinstance(content, bytes):
+        raise ValueError(f"file of type {kind} gives {type(content).__name__}; open it in binary mode, with 'rb'")
+    return content
 
 
 def _as_array(samples: Any) -> np.ndarray:

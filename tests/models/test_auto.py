@@ -211,7 +211,7 @@ class TestPipeline:
             ("missing.wav", "missing.wav: No such file"),
             (b"this is no audio", "16 bytes: holds no audio"),
             ({"raw": np.zeros(5)}, "sampling_rate is missing"),
-            ({"sampling_rate": 16000}, "input of type NoneType"),
+            ({"sampling_rate": 16000}, "dict with sampling_rate: holds no audio"),
             (np.zeros(0, np.float32), "not empty"),
             (np.zeros((2, 2, 2), np.float32), r"shape \(2, 2, 2\)"),
             (np.zeros(5, np.int16), "divide by 32768"),
