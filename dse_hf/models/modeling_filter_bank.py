@@ -51,7 +51,7 @@ class FilterBank:
         bank = FilterBank(3, zero_padded=True)
         frames = bank.frames_of(mixture)            # (B, C, T) → (B, C·M, n), n = T / M, rounded up
         bands = bank.split(frames)                  # (B, C·M, n): bands of the first channel, then of the next
-        bank.waveforms_of(bank.join(bands, frames))  # (B, C, M·n), the mixture
+        bank.waveforms_of(bank.join(bands))         # (B, C, M·n), the mixture
 
     Args:
         bands (`int`): number M of bands.
