@@ -4,6 +4,7 @@ Training, loading, cards, conversion and export read it. A new type is one entry
 """
 
 import importlib
+import sys
 from dataclasses import dataclass
 
 
@@ -94,8 +95,24 @@ def feature_extractor_for(config):
     return entry.feature_extractor_class(**options)
 
 
+def _places() -> list[str]:
+    """Where the classes of all types are, as `module:Class`."""
+    return [place for entry in MODEL_TYPES.values() for place in (entry.config, entry.model, entry.feature_extractor)]
+
+
+def modules() -> list[str]:
+    """The modules of the classes of all types."""
+    return list(dict.fromkeys(place.partition(":")[0] for place in _places()))
+
+
 def register_with_transformers() -> None:
-    """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`."""
+    """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`.
+
+    Does nothing before transformers is imported, or while one of the modules is: call it again after that.
+    """
+    loaded = [(sys.modules.get(place.partition(":")[0]), place.partition(":")[2]) for place in _places()]
+    if "transformers" not in sys.modules or any(module and not hasattr(module, name) for module, name in loaded):
+        return
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
     for name, entry in MODEL_TYPES.items():
