@@ -8,7 +8,7 @@ import os
 from typing import BinaryIO
 
 from .audio_ffmpeg import PyAVDecoder
-from .audio_files import AudioError, UnrecognisedError, first_bytes
+from .audio_files import AudioError, UnrecognisedError, signature
 from .audio_formats import FORMATS, libsndfile_signatures
 from .audio_libsndfile import SoundFileDecoder
 
@@ -18,18 +18,31 @@ def open_decoder(file: BinaryIO, name: str, path=None, track: int | None = None)
 
     The decoder has `sampling_rate`, `channels`, `frames`, `seconds`, `subtype` and `start`, see `AudioReader`, and
     `blocks(frames, dtype)`, which yields arrays (n, channels) of about `frames` samples. `track` is the number of an
-    audio track, from 1; `None` stands for the one that FFmpeg chooses.
+    audio track, from 1; `None` stands for the one that FFmpeg chooses. Raises an `AudioError`, or an `ImportError` if
+    a package is missing.
     """
     decoders = [PyAVDecoder]
-    if track in (None, 1) and first_bytes(file) in libsndfile_signatures() and not _is_ogg_chain(file, name):
+    if track in (None, 1) and signature(file) in libsndfile_signatures() and not _is_ogg_chain(file, name):
         decoders = [SoundFileDecoder, PyAVDecoder]
+    refusals, missing = [], []
     for decoder in decoders:
         file.seek(0)
         try:
             return decoder(file, name, path, track)
-        except UnrecognisedError:
-            continue
-    raise AudioError(f"{name}: not an audio format that can be read, or damaged; give one of {', '.join(FORMATS)}")
+        except UnrecognisedError as refusal:
+            refusals.append(str(refusal))
+        except ImportError as error:
+            missing.append(str(error.name))
+        except AudioError as error:
+            if not refusals:
+                raise
+            raise AudioError(f"{error} ({'; '.join(refusals)})") from error
+    if missing:
+        raise ImportError(f"{name}: to read it, `pip install {' '.join(missing)}`", name=missing[0])
+    raise AudioError(
+        f"{name}: not an audio format that can be read, or damaged ({'; '.join(refusals)}); "
+        f"give one of {', '.join(FORMATS)}"
+    )
 
 
 def _is_ogg_chain(file: BinaryIO, name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .audio_files import NO_SAMPLES, AudioError, SeekableAnywhere, UnrecognisedError, broken_off
+from .audio_files import NO_SAMPLES, AudioError, SeekableAnywhere, UnrecognisedError, broken_off, start_of_content
 from .audio_formats import ffmpeg_demuxers
 
 
@@ -24,16 +24,18 @@ class PyAVDecoder:
     frames = None
 
     def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
-        import av  # slow to import, and not needed for files that libsndfile reads
-
-        self.name, self._ffmpeg_error = name, av.error.FFmpegError
+        try:
+            import av  # here, because few files need it
+        except ImportError:  # transformers would refuse to load the file if the `try` were not here
+            raise
+        self.name, self._ffmpeg_error, self._packer = name, av.error.FFmpegError, av.AudioResampler
         mp3_has_length = _mp3_has_length(file)
         file.seek(0)
         try:
             options = {"format_whitelist": ffmpeg_demuxers()}
             self._container: Any = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
         except (self._ffmpeg_error, ValueError) as error:
-            raise UnrecognisedError from error
+            raise UnrecognisedError(f"FFmpeg: {getattr(error, 'strerror', None) or error}") from error
         try:
             has_time_stamps = self._container.format.name.startswith(_CONTAINERS_WITH_TIME_STAMPS)
             # The headers of these files give the length. For others, FFmpeg guesses it from the bit rate.
@@ -105,10 +107,7 @@ class PyAVDecoder:
 
     def _pieces(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
         """The samples of each frame, and the silence of each gap, at most `frames` at a time."""
-        import av
-
-        # PyAV 18 counts planes up to a null pointer. With eight or more channels there is none, and it would crash.
-        packed = av.AudioResampler(format=self._first.format.packed.name)
+        packed = self._packer(format=self._first.format.packed.name)
         for frame in chain([self._first], self._frames):
             if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
                 raise AudioError(
@@ -118,6 +117,7 @@ class PyAVDecoder:
             gap = self._clock.gap_before(_seconds(frame), frame.samples) if self._clock else 0
             for start in range(0, gap, frames):
                 yield np.zeros((min(frames, gap - start), self.channels), dtype)
+            # PyAV 18 counts planes up to a null pointer. With eight or more there is none, and it would crash.
             several_planes = frame.format.is_planar and self.channels >= 8
             for part in packed.resample(frame) if several_planes else [frame]:
                 yield _samples(part, dtype)
@@ -179,11 +179,6 @@ def _samples(frame, dtype: str) -> np.ndarray:
 
 def _mp3_has_length(file: BinaryIO) -> bool:
     """Whether the first frame of an mp3 gives the number of frames that follow."""
-    file.seek(0)
-    head = file.read(10)
-    if head[:3] == b"ID3" and len(head) == 10:
-        tag_length = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
-        file.seek(10 + tag_length)
-        head = b""
-    head += file.read(512)
+    file.seek(start_of_content(file))
+    head = file.read(512)
     return any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))

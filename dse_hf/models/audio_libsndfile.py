@@ -1,32 +1,21 @@
 """Reads audio files with libsndfile."""
 
-import os
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 
-from .audio_files import (
-    NO_SAMPLES,
-    AudioError,
-    SeekableAnywhere,
-    UnrecognisedError,
-    broken_off,
-    first_bytes,
-    native_path,
-)
+from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path
 
 
-_UNRECOGNISED = (1, 4)  # libsndfile's error codes: unrecognised format, unsupported encoding
+try:
+    import soundfile
+except ImportError:  # on the Hub; FFmpeg reads most of these files too
+    soundfile = None
+
+
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does not know the length
-
-
-class _SequentialSoundFile(soundfile.SoundFile):
-    # If it can, soundfile seeks after every block, which is slow and fails at the end of a flac stream.
-    def seekable(self) -> bool:
-        return False
 
 
 class SoundFileDecoder:
@@ -36,15 +25,17 @@ class SoundFileDecoder:
 
     def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
         self.name = name
+        if soundfile is None:
+            raise ImportError("No module named 'soundfile'", name="soundfile")
         try:
             # By path if there is one, because the callbacks of a file object would swallow an interrupt.
-            self._sound = _SequentialSoundFile(SeekableAnywhere(file) if path is None else native_path(path))
+            self._sound = soundfile.SoundFile(SeekableAnywhere(file) if path is None else native_path(path))
         except soundfile.LibsndfileError as error:
-            if error.code in _UNRECOGNISED or first_bytes(file) == b"OggS":
-                raise UnrecognisedError from error
-            raise AudioError(f"{name}: damaged ({error.error_string.strip(' .')}); get it again") from error
+            raise UnrecognisedError(f"libsndfile: {error.error_string.strip(' .')}") from error
         except TypeError as error:  # soundfile asks for the sample format of a file named .raw
-            raise UnrecognisedError from error
+            raise UnrecognisedError("libsndfile: format not recognised") from error
+        # If it can, soundfile seeks after every block, which is slow and fails at the end of a flac stream.
+        self._sound.seekable = lambda: False
         try:
             self._read_header(file)
         except BaseException:
@@ -54,14 +45,10 @@ class SoundFileDecoder:
     def _read_header(self, file: BinaryIO) -> None:
         sound = self._sound
         if sound.subtype.startswith("MPEG"):
-            raise UnrecognisedError
+            raise UnrecognisedError("libsndfile: guesses the length")
         if sound.frames == 0:
             # The file is empty, or it is a stream whose writer could not fill in the length, which FFmpeg reads.
-            file.seek(4)
-            announced_size = int.from_bytes(file.read(4), "little") + 8
-            if sound.format != "WAV" or announced_size >= file.seek(0, os.SEEK_END):
-                raise AudioError(f"{self.name}: {NO_SAMPLES}")
-            raise UnrecognisedError
+            raise UnrecognisedError("libsndfile: no samples")
         self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
         self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
         self.seconds = None if self.frames is None else self.frames / self.sampling_rate
