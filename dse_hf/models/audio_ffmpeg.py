@@ -94,6 +94,10 @@ class PyAVDecoder:
         if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):
             raise broken_off(self.name, self._reached, self._announced_end)
 
+    def skip_to(self, frame: int) -> int:
+        """Returns 0: reading starts at the first frame, as FFmpeg's seeks are not exact."""
+        return 0
+
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
         pending, count = [], 0
         for piece in self._pieces(frames, dtype):

@@ -81,9 +81,27 @@ class AudioReader:
             raise AudioError(f"{self.name}: {self.channels} channels; give at most {MAX_CHANNELS}")
         self._block_frames = max(1, min(round(block_seconds * self.sampling_rate), 2**20 // self.channels))
 
+    def read(self, start: int = 0, stop: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Reads the samples from `start` to `stop`, once, (n, channels).
+
+        What is before them is skipped if that is exact in this format, and decoded otherwise.
+        """
+        parts = [np.zeros((0, self.channels), dtype)]
+        with self._reported_errors():
+            position = self._decoder.skip_to(start) if start else 0
+        for block in self._blocks(dtype, position):
+            parts.append(block[max(0, start - position) : None if stop is None else max(0, stop - position)])
+            position += len(block)
+            if stop is not None and position >= stop:
+                break
+        return np.concatenate(parts)
+
     def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
         """Yields all samples, once, in blocks (n, channels). Integers of 32 bits need `"float64"` to be exact."""
-        position, blocks = 0, self._decoder.blocks(self._block_frames, dtype)
+        return self._blocks(dtype, 0)
+
+    def _blocks(self, dtype: str, position: int) -> Iterator[np.ndarray]:
+        blocks = self._decoder.blocks(self._block_frames, dtype)
         while True:
             with self._reported_errors():
                 block = next(blocks, None)
