@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .audio_channels import VORBIS_MASKS, VORBIS_ORDER, aiff_channel_mask
 from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path
 from .audio_formats import SAMPLE_BITS
 
@@ -54,9 +55,22 @@ class SoundFileDecoder:
         self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
         self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
         self.seconds = None if self.frames is None else self.frames / self.sampling_rate
+        self._order, self.channel_mask = self._layout(file)
         share = _share_present(sound.extra_info)
         if share is not None and self.seconds is not None:
             raise broken_off(self.name, self.seconds, self.seconds / share)
+
+    def _layout(self, file: BinaryIO) -> tuple[tuple[int, ...] | None, int | None]:
+        """Where the channels of wav are among those of the file, if it has another order, and the channel mask."""
+        if self._sound.format == "OGG":
+            return VORBIS_ORDER.get(self.channels), VORBIS_MASKS.get(self.channels)
+        if self._sound.format == "AIFF":
+            position = file.tell()  # where libsndfile expects it, if it reads this object
+            mask = aiff_channel_mask(file)
+            file.seek(position)
+            return None, mask
+        mask = re.search(r"(?m)^ *Channel Mask *: 0x([0-9A-F]+)", self._sound.extra_info)
+        return None, int(mask[1], 16) if mask else None
 
     def skip_to(self, frame: int) -> int:
         """Goes to a frame before the first block is read, if that is exact in this format. Returns where it is now."""
@@ -79,7 +93,7 @@ class SoundFileDecoder:
             if len(block) == 0:
                 break
             self._position += len(block)
-            yield block
+            yield block if self._order is None else block[:, self._order]
         if self.frames is not None and self._position < self.frames:
             raise broken_off(self.name, self._position / self.sampling_rate, self.seconds)
 

@@ -42,6 +42,8 @@ class AudioReader:
         subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the name of the codec.
         dtype (`str`): the NumPy type that holds the samples without loss: `"float32"`, or `"float64"` for samples of
             32 or 64 bits.
+        channel_mask (`int` or `None`): the loudspeakers of the channels, as the bits of `WAVE_FORMAT_EXTENSIBLE`;
+            `None` if unknown. The channels have the order of wav, whatever that of the file is.
         start (`float`): when the first sample sounds, in seconds after the start of the container; 0.0 if unknown.
 
     Where the time stamps of a film or of an mp4 or webm jump, because sound is missing, the reader gives silence of
@@ -71,7 +73,7 @@ class AudioReader:
         self._decoder = decoder = open_decoder(self._file, self.name, path, track)
         self.sampling_rate, self.channels = decoder.sampling_rate, decoder.channels
         self.frames, self.seconds, self.subtype = decoder.frames, decoder.seconds, decoder.subtype
-        self.start = decoder.start
+        self.start, self.channel_mask = decoder.start, decoder.channel_mask
         if not MIN_SAMPLING_RATE <= self.sampling_rate <= MAX_SAMPLING_RATE:
             raise AudioError(
                 f"{self.name}: sampling rate of {self.sampling_rate} Hz; "
