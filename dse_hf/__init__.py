@@ -30,9 +30,9 @@ def _register_models(module) -> None:
     registry.register_with_transformers()
 
 
-# Whoever imports one of our files before transformers registers the models when that file is complete.
-for _module in ("transformers", *registry.modules()):
-    wrapt.register_post_import_hook(_register_models, _module)
+# A file of models/ may be what imports transformers. Then its classes are there only at its own end.
+for _name in ("transformers", *registry.modules()):
+    wrapt.register_post_import_hook(_register_models, _name)
 
 
 # Pipelines are slow to import, and few programs want them. Two steps, as our module may be what imports theirs.

@@ -99,23 +99,23 @@ def feature_extractor_for(config):
     return entry.feature_extractor_class(**options)
 
 
-def modules() -> list[str]:
-    """The files of the classes that transformers has to know."""
-    return list(dict.fromkeys(place.partition(":")[0] for place in _registered_places()))
-
-
-def _registered_places() -> list[str]:
+def _places() -> list[str]:
+    """Where the classes of all types are, as `module:Class`."""
     return [place for entry in MODEL_TYPES.values() for place in (entry.config, entry.model, entry.feature_extractor)]
+
+
+def modules() -> list[str]:
+    """The modules of the classes of all types."""
+    return list(dict.fromkeys(place.partition(":")[0] for place in _places()))
 
 
 def register_with_transformers() -> None:
     """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`.
 
-    Does nothing while transformers is not imported, or one of our files is only half imported.
+    Does nothing before transformers is imported, or while one of the modules is: call it again after that.
     """
-    places = [place.partition(":") for place in _registered_places()]
-    half = any(module in sys.modules and not hasattr(sys.modules[module], name) for module, _, name in places)
-    if half or "transformers" not in sys.modules:
+    loaded = [(sys.modules.get(place.partition(":")[0]), place.partition(":")[2]) for place in _places()]
+    if "transformers" not in sys.modules or any(module and not hasattr(module, name) for module, name in loaded):
         return
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 

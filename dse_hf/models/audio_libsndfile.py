@@ -1,0 +1,89 @@
+"""Reads audio files with libsndfile."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path
+
+
+try:
+    import soundfile
+except ImportError:  # on the Hub; FFmpeg reads most of these files too
+    soundfile = None
+
+
+_UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does not know the length
+
+
+class SoundFileDecoder:
+    """Reads files with libsndfile: wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer formats."""
+
+    start = 0.0  # these containers have no time stamps
+
+    def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
+        self.name = name
+        if soundfile is None:
+            raise ImportError("No module named 'soundfile'", name="soundfile")
+        try:
+            # By path if there is one, because the callbacks of a file object would swallow an interrupt.
+            self._sound = soundfile.SoundFile(SeekableAnywhere(file) if path is None else native_path(path))
+        except soundfile.LibsndfileError as error:
+            raise UnrecognisedError(f"libsndfile: {error.error_string.strip(' .')}") from error
+        except TypeError as error:  # soundfile asks for the sample format of a file named .raw
+            raise UnrecognisedError("libsndfile: format not recognised") from error
+        # If it can, soundfile seeks after every block, which is slow and fails at the end of a flac stream.
+        self._sound.seekable = lambda: False
+        try:
+            self._read_header(file)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_header(self, file: BinaryIO) -> None:
+        sound = self._sound
+        if sound.subtype.startswith("MPEG"):
+            raise UnrecognisedError("libsndfile: guesses the length")
+        if sound.frames == 0:
+            # The file is empty, or it is a stream whose writer could not fill in the length, which FFmpeg reads.
+            raise UnrecognisedError("libsndfile: no samples")
+        self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
+        self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
+        self.seconds = None if self.frames is None else self.frames / self.sampling_rate
+        share = _share_present(sound.extra_info)
+        if share is not None and self.seconds is not None:
+            raise broken_off(self.name, self.seconds, self.seconds / share)
+
+    def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
+        position = 0
+        while True:
+            try:
+                block = self._sound.read(frames, dtype=dtype, always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise broken_off(self.name, position / self.sampling_rate, self.seconds) from error
+            if len(block) == 0:
+                break
+            position += len(block)
+            yield block
+        if self.frames is not None and position < self.frames:
+            raise broken_off(self.name, position / self.sampling_rate, self.seconds)
+
+    def close(self) -> None:
+        self._sound.close()
+
+
+def _share_present(log: str) -> float | None:
+    """The share of the announced samples that the file contains; `None` if it contains all of them.
+
+    libsndfile reads an incomplete file without an error, and writes in its log: "data : 88200 (should be 1000)".
+    """
+    sizes = re.findall(r"(?m)^ *(?:data|riff|Data Size|Riff size|SSND) *: (\d+) \(should be (\d+)\)", log)
+    for announced, present in sizes:
+        announced, present = int(announced), int(present)
+        # Programs that write to a pipe announce the largest number, sometimes less the length of the header.
+        placeholder = any(abs(announced - 2**bits) < 2**16 for bits in (31, 32, 63, 64))
+        if announced - present > 8 and not placeholder:  # chunks may be padded by up to 8 bytes
+            return max(present, 1) / announced
+    return None
