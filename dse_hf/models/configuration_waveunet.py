@@ -5,7 +5,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .configuration_waveunet_architecture import WaveUNetArchitecture
+from .configuration_waveunet_architecture import WaveUNetFields
 
 
 # The variants of the paper's section 4.2 and Table 2, by the fields that differ from the defaults of `WaveUNetConfig`.
@@ -27,7 +27,7 @@ PAPER_VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @strict
-class WaveUNetConfig(WaveUNetArchitecture, PreTrainedConfig):
+class WaveUNetConfig(WaveUNetFields, PreTrainedConfig):
     r"""
     Configuration of a [`WaveUNetModel`]. The names of libdse and of the paper (`n_layers`, `f_d`, `f_u`, `F_c`)
     work as well, as arguments and as attributes.
@@ -76,7 +76,7 @@ class WaveUNetConfig(WaveUNetArchitecture, PreTrainedConfig):
     """
 
     model_type = "waveunet"
-    attribute_map = WaveUNetArchitecture.attribute_map
+    attribute_map = WaveUNetFields.attribute_map
 
     @classmethod
     def paper(cls, variant: str, **kwargs) -> "WaveUNetConfig":

@@ -15,10 +15,9 @@ MAX_WINDOW_VALUES = 2**27  # of a layer for the smallest window: forty times the
 MAX_NAME_LENGTH = 64
 
 
-@strict(accept_kwargs=True)
 @dataclass(kw_only=True)
-class WaveUNetArchitecture(SeparationConfigMixin):
-    """The fields of a [`WaveUNetConfig`], which describes them, and what follows from them. Other fields are kept."""
+class WaveUNetFields(SeparationConfigMixin):
+    """The fields of a [`WaveUNetConfig`], which describes them, and what follows from them."""
 
     attribute_map: ClassVar[dict[str, str]] = {
         "n_layers": "num_layers",
@@ -104,6 +103,11 @@ class WaveUNetArchitecture(SeparationConfigMixin):
         return self.bands * 2**self.num_layers
 
     @property
+    def level_invariant(self) -> bool:
+        """Whether a recording of twice the level gives sources of exactly twice the level."""
+        return not self.bias and self.output_activation == "linear"
+
+    @property
     def zero_extended(self) -> bool:
         """Whether the network cuts its context off. Then the signal counts as continued with zeros on both sides."""
         return self.padding == "valid"
@@ -178,3 +182,9 @@ class WaveUNetArchitecture(SeparationConfigMixin):
         lost = (step - 1) * self.upsampling_kernel_size
         steps = -(-(frames + lost) // step)
         return (steps * step - lost) * self.bands + 2 * self.context
+
+
+@strict(accept_kwargs=True)
+@dataclass(kw_only=True)
+class WaveUNetArchitecture(WaveUNetFields):
+    """A [`WaveUNetConfig`] without transformers, for a [`WaveUNetSeparator`]. Ignores fields that it does not know."""

@@ -6,7 +6,7 @@ This needs no transformers, so that the command line starts quickly.
 import torch
 from torch import Tensor, nn
 
-from .configuration_waveunet_architecture import WaveUNetArchitecture
+from .configuration_waveunet_architecture import WaveUNetArchitecture, WaveUNetFields
 from .modeling_filter_bank import FilterBank
 from .modeling_separation import SeparationMixin, SeparationStream, center_crop, rest_of_mixture
 from .modeling_waveunet_batch import predict_batch
@@ -124,7 +124,7 @@ class WaveUNetSeparation(SeparationMixin):
     filter_bank: FilterBank | None
     dtype: torch.dtype
 
-    def build_network(self, config: WaveUNetArchitecture) -> None:
+    def build_network(self, config: WaveUNetFields) -> None:
         self.network = WaveUNet(
             n_layers=config.num_layers,
             f_u=config.upsampling_kernel_size,
