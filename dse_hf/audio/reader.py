@@ -11,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import describe_os_error
-from .decoders import AudioError, open_decoder
+from ..models.audio_decoding import open_decoder
+from ..models.audio_files import AudioError
 from .resampling import Resampler
 
 
@@ -32,6 +33,7 @@ class AudioReader:
         source (`str`, `os.PathLike`, `bytes` or a binary file object): a path, the content of a file, or an open
             file, which is read from its start and stays open. A pipe is first copied to a temporary file.
         block_seconds (`float`, *optional*, defaults to 1.0): the length of a block; less if there are many channels.
+        track (`int`, *optional*): which audio track of a film to read, from 1; by default the one that players choose.
 
     Attributes:
         name (`str`): the name of the file, for messages.
@@ -40,13 +42,19 @@ class AudioReader:
         frames (`int` or `None`): the number of samples of each channel; `None` if the header does not tell it.
         seconds (`float` or `None`): the length; an estimate if `frames` is `None`.
         subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the name of the codec.
+        dtype (`str`): the NumPy type that holds the samples without loss: `"float32"`, or `"float64"` for samples of
+            32 or 64 bits.
+        start (`float`): when the first sample sounds, in seconds after the start of the container; 0.0 if unknown.
+
+    Where the time stamps of a film or of an mp4 or webm jump, because sound is missing, the reader gives silence of
+    that length. So the sound after the gap stays in time.
 
     Raises:
         AudioError: on opening or reading. The file does not exist, is a folder, may not be read, holds no audio, is
-            damaged or incomplete, holds NaN or infinity, or is outside these limits.
+            damaged or incomplete, holds NaN or infinity, is outside these limits, or has no such track.
     """
 
-    def __init__(self, source, block_seconds: float = 1.0):
+    def __init__(self, source, block_seconds: float = 1.0, track: int | None = None):
         self.name = _name(source)
         with self._reported_errors():
             self._file = _open(source)
@@ -54,17 +62,18 @@ class AudioReader:
         path = source if getattr(self._file, "name", None) == source else None  # a copy has another path
         try:
             with self._reported_errors():
-                self._start(path, block_seconds)
+                self._start(path, block_seconds, track)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, path, block_seconds: float) -> None:
+    def _start(self, path, block_seconds: float, track: int | None) -> None:
         if self._file.seek(0, os.SEEK_END) == 0:
             raise AudioError(f"{self.name}: empty, 0 bytes; record or copy it again")
-        self._decoder = decoder = open_decoder(self._file, self.name, path)
+        self._decoder = decoder = open_decoder(self._file, self.name, path, track)
         self.sampling_rate, self.channels = decoder.sampling_rate, decoder.channels
         self.frames, self.seconds, self.subtype = decoder.frames, decoder.seconds, decoder.subtype
+        self.start = decoder.start
         if not MIN_SAMPLING_RATE <= self.sampling_rate <= MAX_SAMPLING_RATE:
             raise AudioError(
                 f"{self.name}: sampling rate of {self.sampling_rate} Hz; "
@@ -88,6 +97,10 @@ class AudioReader:
                 raise AudioError(f"{self.name}: holds NaN or infinity at {seconds:.3f} s; cut out or repair this part")
             position += len(block)
             yield block
+
+    @property
+    def dtype(self) -> str:
+        return "float64" if self.subtype in ("PCM_32", "DOUBLE") else "float32"
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.blocks()

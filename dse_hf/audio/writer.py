@@ -10,8 +10,8 @@ import soundfile
 
 from ..errors import describe_os_error
 from ..files import atomic_write
-from .decoders import AudioError, native_path
-from .formats import FORMATS, SAMPLE_BITS, integer_bits, writable_formats
+from ..models.audio_files import AudioError, native_path
+from ..models.audio_formats import FORMATS, SAMPLE_BITS, integer_bits, writable_formats
 
 
 _WAV_LIMIT = 2**32 - 2**16  # bytes of samples that the header of a wav can announce, less its own size
