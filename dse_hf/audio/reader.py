@@ -99,6 +99,11 @@ class AudioReader:
             yield block
 
     @property
+    def file(self) -> BinaryIO:
+        """The open file, or its copy, that can seek. Who reads it must bring it back to its position."""
+        return self._file
+
+    @property
     def dtype(self) -> str:
         return "float64" if self.subtype in ("PCM_32", "DOUBLE") else "float32"
 

@@ -15,7 +15,7 @@ from ..models.audio_formats import FORMATS, SAMPLE_BITS, integer_bits, writable_
 
 
 _WAV_LIMIT = 2**32 - 2**16  # bytes of samples that the header of a wav can announce, less its own size
-_UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
+UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
 _SLICE = 2**15  # frames that libsndfile encodes at once: its vorbis encoder keeps them on the stack
 
 
@@ -58,8 +58,11 @@ def quantize(block: np.ndarray, subtype: str) -> np.ndarray:
 class FileWriter:
     """What the writers of files share: the checks of the name, and the temporary file that gets it at the end."""
 
+    subtype: str
+
     def __init__(self, path, overwrite: bool):
         self.path = Path(path)
+        self.notes: list[str] = []
         if os.path.isdir(self.path):
             raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
         if os.path.exists(self.path) and not overwrite:
@@ -78,16 +81,27 @@ class FileWriter:
         except OSError as error:
             raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
 
-    def close(self) -> None:
-        """Finishes the temporary file."""
+    def write(self, block: np.ndarray) -> None:
+        """Adds a block (n, channels), full scale ±1."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file is not complete."""
+
+    def abandon(self) -> None:
+        """Closes the temporary file, which is then removed."""
+        self.close()
+
     def _close_before_renaming(self, exception_type, *exception) -> None:
-        try:
+        if exception_type is None:
             self.close()
-        except AudioError:
-            if exception_type is None:  # otherwise the first error is the one to report
-                raise
+            return
+        with contextlib.suppress(AudioError):  # the first error is the one to report
+            self.abandon()
 
     def __enter__(self):
         return self
@@ -164,7 +178,7 @@ class AudioWriter(FileWriter):
             for start in range(0, len(block), _SLICE):
                 self._sound.write(block[start : start + _SLICE])
         except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all frames are written
-            raise AudioError(f"{self.path}: {_UNFINISHED}") from error
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
 
     def close(self) -> None:
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
@@ -172,9 +186,16 @@ class AudioWriter(FileWriter):
         if sound is not None:
             try:
                 sound.close()
-                # libsndfile does not report the errors of what its encoders write last.
-                frames = soundfile.info(native_path(self.part)).frames
             except soundfile.LibsndfileError as error:
-                raise AudioError(f"{self.path}: {_UNFINISHED}") from error
-            if frames != self._frames:
-                raise AudioError(f"{self.path}: {_UNFINISHED}")
+                raise AudioError(f"{self.path}: {UNFINISHED}") from error
+            self.check()
+
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file lacks samples."""
+        try:
+            # libsndfile does not report the errors of what its encoders write last.
+            frames = soundfile.info(native_path(self.part)).frames
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
+        if frames != self._frames:
+            raise AudioError(f"{self.path}: {UNFINISHED}")
