@@ -7,8 +7,8 @@ from typing import BinaryIO
 from .shared_file import SharedFile
 
 
-# The first four bytes of a file → the chunks that hold for the result too, as it has the input's rate and length: tags,
-# points in time, times of recording.
+# The first four bytes of a file → the chunks that hold for the result too, as it has the input's rate and length:
+# tags, points in time, times of recording.
 _WAV = {*(b"LIST", b"bext", b"iXML", b"cue ", b"plst", b"smpl", b"inst", b"acid", b"cart", b"axml", b"chna", b"_PMX")}
 _ID3 = {b"id3 ", b"ID3 "}
 _KEPT = {

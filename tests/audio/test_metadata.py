@@ -2,6 +2,7 @@ import base64
 import io
 import os
 
+import av
 import mutagen
 import numpy as np
 import pytest
@@ -22,13 +23,9 @@ from tests.audio.sounds import tones, write_av
 from tests.test_separate import StubModel
 
 
-# Bytes are not checked further: the time of recording, a marker and its name, and a text.
-BEXT = (
-    b"A description".ljust(256, b"\0")
-    + b"Somebody".ljust(64, b"\0")
-    + (48000 * 3600).to_bytes(8, "little")
-    + bytes(264)
-)
+# A description, who recorded it, date and time, and the time of the first sample: one hour after midnight.
+BEXT = b"A description".ljust(256, b"\0") + b"Somebody".ljust(64, b"\0") + b"2026-11-3001:00:00"
+BEXT += (48000 * 3600).to_bytes(8, "little") + bytes(2 + 64 + 190)
 CUE = b"\1\0\0\0" + b"\1\0\0\0" + (12000).to_bytes(4, "little") + b"data" + bytes(8) + (12000).to_bytes(4, "little")
 CHUNKS = [
     (b"bext", BEXT),
@@ -103,9 +100,11 @@ def test_a_wav_keeps_its_chunks(tmp_path, container, subtype):
     assert notes == []
     assert chunks_of(output) == CHUNKS
     np.testing.assert_array_equal(samples_of(output), samples_of(path))
-    assert "Time ref" in soundfile.info(output, verbose=True).extra_info  # libsndfile reads the time of recording
+    with av.open(output) as file:  # FFmpeg finds them, too
+        assert file.metadata["time_reference"] == "172800000" and file.metadata["title"] == "Ein Stück"
     if container == "WAV":
-        assert int.from_bytes(open(output, "rb").read(8)[4:], "little") == os.path.getsize(output) - 8
+        with open(output, "rb") as file:
+            assert int.from_bytes(file.read(8)[4:], "little") == os.path.getsize(output) - 8
 
 
 def test_a_long_wav_gets_them_too(tmp_path, monkeypatch):
