@@ -58,9 +58,10 @@ class AudioReader:
             self._file = _open(source)
         self._owns_file = self._file is not source
         path = source if getattr(self._file, "name", None) == source else None  # a copy has another path
+        self._options = (path, block_seconds, track)
         try:
             with self._reported_errors():
-                self._start(path, block_seconds, track)
+                self._start(*self._options)
         except BaseException:
             self.close()
             raise
@@ -99,6 +100,17 @@ class AudioReader:
     @property
     def dtype(self) -> str:
         return "float64" if self.subtype in ("PCM_32", "DOUBLE") else "float32"
+
+    @property
+    def file(self) -> BinaryIO:
+        """The open file, or its copy, that can seek. Who reads it must bring it back to its position."""
+        return self._file
+
+    def restart(self) -> None:
+        """Goes back to the first sample, so that all of them can be read again."""
+        self._decoder.close()
+        with self._reported_errors():
+            self._start(*self._options)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.blocks()
