@@ -67,5 +67,6 @@ def open_writer(
         reader.channels,
         input_subtype=reader.subtype,
         seconds=reader.seconds,
+        channel_mask=reader.channel_mask,
         overwrite=overwrite,
     )

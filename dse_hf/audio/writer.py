@@ -10,6 +10,7 @@ import soundfile
 
 from ..errors import describe_os_error
 from ..files import atomic_write
+from ..models.audio_channels import VORBIS_ORDER, write_channel_mask
 from ..models.audio_files import AudioError, native_path
 from ..models.audio_formats import FORMATS, SAMPLE_BITS, integer_bits, writable_formats
 
@@ -125,6 +126,7 @@ class AudioWriter(FileWriter):
         path (`str` or `os.PathLike`): the file. Its suffix, one of `FILE_FORMATS`, chooses the format.
         sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the samples.
         input_subtype (`str`, *optional*, defaults to `"PCM_16"`): the sample format, if the file format has it.
+        channel_mask (`int`, *optional*): the loudspeakers of the channels, see [`AudioReader`]. wav and aiff store it.
         seconds (`float`, *optional*): the expected length. A wav that will exceed 4 GB is written as RF64.
         overwrite (`bool`, *optional*, defaults to `False`): replace an existing file.
 
@@ -143,6 +145,7 @@ class AudioWriter(FileWriter):
         channels: int,
         *,
         input_subtype: str | None = "PCM_16",
+        channel_mask: int | None = None,
         seconds: float | None = None,
         overwrite: bool = False,
     ):
@@ -156,6 +159,10 @@ class AudioWriter(FileWriter):
         if container == "WAV" and (seconds or 0) * sampling_rate * self._frame_bytes * 1.02 > _WAV_LIMIT:
             container = "RF64"
         self._limit = _WAV_LIMIT if container == "WAV" else None
+        if container == "WAV" and channel_mask is not None:
+            container = "WAVEX"
+        self._container, self._mask = container, channel_mask
+        self._order = np.argsort(VORBIS_ORDER[channels]) if container == "OGG" and channels in VORBIS_ORDER else None
         with self._opening() as part:
             try:
                 self._sound = soundfile.SoundFile(
@@ -169,6 +176,8 @@ class AudioWriter(FileWriter):
         self._frames += len(block)
         if self._limit is not None and self._frames * self._frame_bytes > self._limit:
             raise AudioError(f"{self.path}: longer than the 4 GB of a wav; choose the format w64 or flac")
+        if self._order is not None:
+            block = block[:, self._order]
         bits = integer_bits(self.subtype)
         if bits:  # as integers: libsndfile writes floats with the scale 2^15 - 1 and reads them with 2^15
             scale = 2.0 ** (bits - 1)
@@ -186,7 +195,10 @@ class AudioWriter(FileWriter):
         if sound is not None:
             try:
                 sound.close()
-            except soundfile.LibsndfileError as error:
+                if self._mask is not None and self._container in ("WAVEX", "RF64", "AIFF"):
+                    with open(self.part, "r+b") as file:
+                        write_channel_mask(file, self._container, self._mask)
+            except (soundfile.LibsndfileError, OSError) as error:
                 raise AudioError(f"{self.path}: {UNFINISHED}") from error
             self.check()
 

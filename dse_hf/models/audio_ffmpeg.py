@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .audio_channels import mask_of_speakers
 from .audio_files import NO_SAMPLES, AudioError, SeekableAnywhere, UnrecognisedError, broken_off, start_of_content
 from .audio_formats import ffmpeg_demuxers
 
@@ -62,6 +63,7 @@ class PyAVDecoder:
             raise AudioError(f"{self.name}: {NO_SAMPLES}")
         # The header may give half the sampling rate (HE-AAC), so the decoded audio decides.
         self.sampling_rate, self.channels = self._first.sample_rate, self._first.layout.nb_channels
+        self.channel_mask = mask_of_speakers([channel.name for channel in self._first.layout.channels])
         first_time = _seconds(self._first)
         self.start = max(0.0, first_time - begin) if first_time is not None else 0.0
         self._clock = _Clock(self.sampling_rate, self._announced_end) if has_time_stamps else None
@@ -94,6 +96,10 @@ class PyAVDecoder:
         # A track that was trimmed a little may announce its former length.
         if self._reached < self._announced_end - max(0.25, 0.01 * self._announced_end):
             raise broken_off(self.name, self._reached, self._announced_end)
+
+    def skip_to(self, frame: int) -> int:
+        """Returns 0: reading starts at the first frame, as FFmpeg's seeks are not exact."""
+        return 0
 
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
         pending, count = [], 0

@@ -6,7 +6,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .audio_channels import VORBIS_MASKS, VORBIS_ORDER, aiff_channel_mask
 from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path
+from .audio_formats import SAMPLE_BITS
 
 
 try:
@@ -15,6 +17,7 @@ except ImportError:  # on the Hub; FFmpeg reads most of these files too
     soundfile = None
 
 
+_SAMPLES = (*SAMPLE_BITS, "PCM_S8", "PCM_U8", "ULAW", "ALAW")  # formats whose samples all have one size
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does not know the length
 
 
@@ -24,7 +27,7 @@ class SoundFileDecoder:
     start = 0.0  # these containers have no time stamps
 
     def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
-        self.name = name
+        self.name, self._position = name, 0
         if soundfile is None:
             raise ImportError("No module named 'soundfile'", name="soundfile")
         try:
@@ -52,23 +55,47 @@ class SoundFileDecoder:
         self.sampling_rate, self.channels, self.subtype = sound.samplerate, sound.channels, sound.subtype
         self.frames = sound.frames if sound.frames < _UNKNOWN_FRAMES else None
         self.seconds = None if self.frames is None else self.frames / self.sampling_rate
+        self._order, self.channel_mask = self._layout(file)
         share = _share_present(sound.extra_info)
         if share is not None and self.seconds is not None:
             raise broken_off(self.name, self.seconds, self.seconds / share)
 
+    def _layout(self, file: BinaryIO) -> tuple[tuple[int, ...] | None, int | None]:
+        """Where the channels of wav are among those of the file, if it has another order, and the channel mask."""
+        if self._sound.format == "OGG":
+            return VORBIS_ORDER.get(self.channels), VORBIS_MASKS.get(self.channels)
+        if self._sound.format == "AIFF":
+            position = file.tell()  # where libsndfile expects it, if it reads this object
+            mask = aiff_channel_mask(file)
+            file.seek(position)
+            return None, mask
+        mask = re.search(r"(?m)^ *Channel Mask *: 0x([0-9A-F]+)", self._sound.extra_info)
+        return None, int(mask[1], 16) if mask else None
+
+    def skip_to(self, frame: int) -> int:
+        """Goes to a frame before the first block is read, if that is exact in this format. Returns where it is now."""
+        # libsndfile is a few samples off, now and then, in Vorbis, and fails in GSM.
+        if self.frames is None or not (self.subtype in _SAMPLES or self._sound.format == "FLAC"):
+            return 0
+        try:
+            self._position = self._sound.seek(min(frame, self.frames))
+        except soundfile.LibsndfileError as error:
+            raise broken_off(self.name, frame / self.sampling_rate, self.seconds) from error
+        return self._position
+
     def blocks(self, frames: int, dtype: str) -> Iterator[np.ndarray]:
-        position = 0
         while True:
+            most = frames if self.frames is None else min(frames, self.frames - self._position)
             try:
-                block = self._sound.read(frames, dtype=dtype, always_2d=True)
+                block = self._sound.read(most, dtype=dtype, always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise broken_off(self.name, position / self.sampling_rate, self.seconds) from error
+                raise broken_off(self.name, self._position / self.sampling_rate, self.seconds) from error
             if len(block) == 0:
                 break
-            position += len(block)
-            yield block
-        if self.frames is not None and position < self.frames:
-            raise broken_off(self.name, position / self.sampling_rate, self.seconds)
+            self._position += len(block)
+            yield block if self._order is None else block[:, self._order]
+        if self.frames is not None and self._position < self.frames:
+            raise broken_off(self.name, self._position / self.sampling_rate, self.seconds)
 
     def close(self) -> None:
         self._sound.close()

@@ -42,6 +42,8 @@ class AudioReader:
         subtype (`str`): libsndfile's name of the sample format (`"PCM_16"`, `"FLOAT"`, …), or the name of the codec.
         dtype (`str`): the NumPy type that holds the samples without loss: `"float32"`, or `"float64"` for samples of
             32 or 64 bits.
+        channel_mask (`int` or `None`): the loudspeakers of the channels, as the bits of `WAVE_FORMAT_EXTENSIBLE`;
+            `None` if unknown. The channels have the order of wav, whatever that of the file is.
         start (`float`): when the first sample sounds, in seconds after the start of the container; 0.0 if unknown.
 
     Where the time stamps of a film or of an mp4 or webm jump, because sound is missing, the reader gives silence of
@@ -72,7 +74,7 @@ class AudioReader:
         self._decoder = decoder = open_decoder(self._file, self.name, path, track)
         self.sampling_rate, self.channels = decoder.sampling_rate, decoder.channels
         self.frames, self.seconds, self.subtype = decoder.frames, decoder.seconds, decoder.subtype
-        self.start = decoder.start
+        self.start, self.channel_mask = decoder.start, decoder.channel_mask
         if not MIN_SAMPLING_RATE <= self.sampling_rate <= MAX_SAMPLING_RATE:
             raise AudioError(
                 f"{self.name}: sampling rate of {self.sampling_rate} Hz; "
@@ -82,9 +84,27 @@ class AudioReader:
             raise AudioError(f"{self.name}: {self.channels} channels; give at most {MAX_CHANNELS}")
         self._block_frames = max(1, min(round(block_seconds * self.sampling_rate), 2**20 // self.channels))
 
+    def read(self, start: int = 0, stop: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Reads the samples from `start` to `stop`, once, (n, channels).
+
+        What is before them is skipped if that is exact in this format, and decoded otherwise.
+        """
+        parts = [np.zeros((0, self.channels), dtype)]
+        with self._reported_errors():
+            position = self._decoder.skip_to(start) if start else 0
+        for block in self._blocks(dtype, position):
+            parts.append(block[max(0, start - position) : None if stop is None else max(0, stop - position)])
+            position += len(block)
+            if stop is not None and position >= stop:
+                break
+        return np.concatenate(parts)
+
     def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
         """Yields all samples, once, in blocks (n, channels). Integers of 32 bits need `"float64"` to be exact."""
-        position, blocks = 0, self._decoder.blocks(self._block_frames, dtype)
+        return self._blocks(dtype, 0)
+
+    def _blocks(self, dtype: str, position: int) -> Iterator[np.ndarray]:
+        blocks = self._decoder.blocks(self._block_frames, dtype)
         while True:
             with self._reported_errors():
                 block = next(blocks, None)

@@ -43,8 +43,8 @@ class SeparationStream:
     Attributes:
         last_source (`bool`): whether the last source is returned too. Set it to `False` if you compute the last source
             yourself, at another sampling rate.
-        gain (`float` or `torch.Tensor` of shape `(B, 1, 1)`): a factor for the network's input. Its output is divided by
-            it. `separate` and `separate_file` measure it with [`LevelMeter`]. For blocks of a recording that is
+        gain (`float` or `torch.Tensor` of shape `(B, 1, 1)`): a factor for the network's input. The output is divided
+            by it. `separate` and `separate_file` measure it with [`LevelMeter`]. For blocks of a recording that is
             quieter than -40 dBFS or exceeds full scale, set it before the first `push`.
     """
 
