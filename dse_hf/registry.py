@@ -18,6 +18,8 @@ class ModelType:
         title (`str`): what the network is, for cards.
         citation (`str`): the publication, for cards.
         card_line (`str`, *optional*): a line about its size, for cards; a format string with fields of the config.
+        separator (`str`, *optional*): a class that only separates and does not need transformers, as `module:Class`.
+            Without it, the command line takes the model.
         onnx (`str`, *optional*): function (model, dtype) → `onnx.ModelProto`, as `module:function`; without it, the
             type cannot be exported.
     """
@@ -29,6 +31,7 @@ class ModelType:
     title: str
     citation: str
     card_line: str | None = None
+    separator: str | None = None
     onnx: str | None = None
 
     @property
@@ -59,6 +62,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         card_line="{num_layers} levels, {channel_growth}·k channels at level k, kernels "
         "{downsampling_kernel_size} and {upsampling_kernel_size}, {upsampling} upsampling, "
         '`padding="{padding}"`, {output} output',
+        separator=f"{_MODELS}.modeling_waveunet_network:WaveUNetSeparator",
         onnx=f"{__package__}.export.waveunet_graph:onnx_model",
     ),
     "dae": ModelType(

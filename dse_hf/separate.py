@@ -5,14 +5,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from .audio import AudioError, AudioReader, AudioWriter, Resampler, output_format, quantize
+from .audio import AudioError, AudioReader, Resampler, quantize
 from .audio.formats import integer_bits
+from .audio.metadata import copy_metadata
+from .audio.outputs import open_writer, output_suffix
+from .audio.writer import FileWriter
 from .errors import describe_os_error
 
 
@@ -32,6 +35,7 @@ class SeparationResult:
         elapsed (`float`): seconds that the separation took.
         silent (`bool`): whether all samples of the input are zero. Then those of all outputs are.
         clipped (`int`): samples of the outputs that were above full scale, and that the file format clips.
+        notes (`list[str]`): what of the input could not be carried over to an output.
     """
 
     input: str
@@ -44,6 +48,7 @@ class SeparationResult:
     elapsed: float
     silent: bool = False
     clipped: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def separate_file(
@@ -53,6 +58,7 @@ def separate_file(
     *,
     sources: list[str] | None = None,
     file_format: str = "wav",
+    track: int | None = None,
     overwrite: bool = False,
     background_db: float = -math.inf,
     progress: Callable[[float, float | None], None] | None = None,
@@ -73,7 +79,9 @@ def separate_file(
         source: see [`AudioReader`].
         output_dir (`str` or `os.PathLike`, *optional*): made if needed; by default the input's folder.
         sources (`list[str]`, *optional*): names of the sources to write; by default all of the model's.
-        file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`.
+        file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`, or `"same"` for the
+            format of the input. Of a video, all but the audio track is then copied.
+        track (`int`, *optional*): which audio track to separate, from 1; by default the one that players choose.
         overwrite (`bool`, *optional*, defaults to `False`): replace existing files.
         background_db (`float`, *optional*, defaults to `-inf`): how much of the background the first source keeps, in
             dB, at most 0. `-inf` leaves nothing in.
@@ -91,10 +99,11 @@ def separate_file(
     gain = background_gain(background_db)
     names = model.config.sources
     chosen = check_sources(names, sources)
-    with AudioReader(source, block_seconds) as reader, ExitStack() as stack:
-        _, subtype = output_format(file_format, reader.subtype)
+    with AudioReader(source, block_seconds, track) as reader, ExitStack() as stack:
         paths = output_paths(source, output_dir, chosen, file_format)
-        writers = _open_writers(stack, reader, source, paths, overwrite)
+        options = {"file_format": file_format, "track": track, "overwrite": overwrite}
+        writers = _open_writers(stack, reader, source, paths, options)
+        subtype, notes = writers[chosen[0]].subtype, []
         energy, frames, silent, clipped = np.zeros(len(names)), 0, True, 0
         for mixture, blocks in _separated_blocks(model, reader, gain):
             if integer_bits(subtype) is not None:
@@ -112,6 +121,7 @@ def separate_file(
         # Finish all files before the first one gets its name, so that a full disk is noticed here.
         for writer in writers.values():
             writer.close()
+            notes += copy_metadata(reader, writer)
     power = dict(zip(names, energy / (frames * reader.channels)))
     return SeparationResult(
         input=reader.name,
@@ -124,6 +134,7 @@ def separate_file(
         elapsed=time.perf_counter() - started,
         silent=silent,
         clipped=clipped,
+        notes=list(dict.fromkeys(notes)),
     )
 
 
@@ -139,11 +150,11 @@ def output_paths(source, output_dir, sources: list[str], file_format: str) -> di
     """Where [`separate_file`] writes each source."""
     path = Path(source if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio")))
     folder = path.parent if output_dir is None else Path(output_dir)
-    stem = path.stem.strip("<>")  # of <stdin>
-    return {name: folder / f"{stem}.{name}.{file_format}" for name in sources}
+    stem, suffix = path.stem.strip("<>"), output_suffix(source, file_format)  # <> of <stdin>
+    return {name: folder / f"{stem}.{name}.{suffix}" for name in sources}
 
 
-def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrite: bool) -> dict[str, AudioWriter]:
+def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, options) -> dict[str, FileWriter]:
     writers = {}
     for name, path in paths.items():
         try:
@@ -152,15 +163,7 @@ def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrit
             raise AudioError(f"{path.parent}: {describe_os_error(error)}") from error
         if isinstance(source, (str, os.PathLike)) and os.path.exists(path) and os.path.samefile(source, path):
             raise AudioError(f"{path}: is the input itself; choose another folder for the output")
-        writer = AudioWriter(
-            path,
-            reader.sampling_rate,
-            reader.channels,
-            input_subtype=reader.subtype,
-            seconds=reader.seconds,
-            overwrite=overwrite,
-        )
-        writers[name] = stack.enter_context(writer)
+        writers[name] = stack.enter_context(open_writer(path, reader, **options))
     return writers
 
 

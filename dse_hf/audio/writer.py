@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..models.audio_formats import FORMATS, SAMPLE_BITS, integer_bits, writable_
 
 
 _WAV_LIMIT = 2**32 - 2**16  # bytes of samples that the header of a wav can announce, less its own size
-_UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
+UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
 _SLICE = 2**15  # frames that libsndfile encodes at once: its vorbis encoder keeps them on the stack
 
 
@@ -55,7 +56,65 @@ def quantize(block: np.ndarray, subtype: str) -> np.ndarray:
     return np.clip(np.rint(block * scale), -scale, scale - 1) / scale
 
 
-class AudioWriter:
+class FileWriter:
+    """What the writers of files share: the checks of the name, and the temporary file that gets it at the end."""
+
+    subtype: str
+
+    def __init__(self, path, overwrite: bool):
+        self.path = Path(path)
+        self.notes: list[str] = []
+        if os.path.isdir(self.path):
+            raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
+        if os.path.exists(self.path) and not overwrite:
+            raise AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+
+    @contextlib.contextmanager
+    def _opening(self) -> Generator[Path]:
+        """Yields the name of the new, empty temporary file. It is removed if the block raises an error."""
+        try:
+            with contextlib.ExitStack() as exits:
+                self.part = exits.enter_context(atomic_write(self.path))
+                open(self.part, "xb").close()  # an OSError says what is wrong, and libsndfile's error does not
+                yield self.part
+                exits.push(self._close_before_renaming)
+                self._exits = exits.pop_all()
+        except OSError as error:
+            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+
+    def write(self, block: np.ndarray) -> None:
+        """Adds a block (n, channels), full scale ±1."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file is not complete."""
+
+    def abandon(self) -> None:
+        """Closes the temporary file, which is then removed."""
+        self.close()
+
+    def _close_before_renaming(self, exception_type, *exception) -> None:
+        if exception_type is None:
+            self.close()
+            return
+        with contextlib.suppress(AudioError):  # the first error is the one to report
+            self.abandon()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self._exits.__exit__(*exception)
+        except OSError as error:
+            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+
+
+class AudioWriter(FileWriter):
     r"""
     Writes an audio file block by block, first under a temporary name. Leaving the `with` block without an error gives
     the file its name; leaving it with an error removes the temporary file.
@@ -90,16 +149,12 @@ class AudioWriter:
         seconds: float | None = None,
         overwrite: bool = False,
     ):
-        self.path = Path(path)
-        suffix = self.path.suffix[1:].lower()
+        suffix = Path(path).suffix[1:].lower()
         container, self.subtype = output_format(suffix, input_subtype)
-        unsupported = f"{self.path}: {suffix} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
+        unsupported = f"{path}: {suffix} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
         if sampling_rate > (FORMATS[suffix].max_sampling_rate or sampling_rate):
             raise AudioError(unsupported)
-        if os.path.isdir(self.path):
-            raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
-        if os.path.exists(self.path) and not overwrite:
-            raise AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+        super().__init__(path, overwrite)
         self._frame_bytes, self._frames = channels * SAMPLE_BITS.get(self.subtype, 0) // 8, 0
         if container == "WAV" and (seconds or 0) * sampling_rate * self._frame_bytes * 1.02 > _WAV_LIMIT:
             container = "RF64"
@@ -108,19 +163,13 @@ class AudioWriter:
             container = "WAVEX"
         self._container, self._mask = container, channel_mask
         self._order = np.argsort(VORBIS_ORDER[channels]) if container == "OGG" and channels in VORBIS_ORDER else None
-        try:
-            with contextlib.ExitStack() as exits:
-                self._part = exits.enter_context(atomic_write(self.path))
-                open(self._part, "xb").close()  # an OSError says what is wrong, and libsndfile's error does not
+        with self._opening() as part:
+            try:
                 self._sound = soundfile.SoundFile(
-                    native_path(self._part), "w", sampling_rate, channels, subtype=self.subtype, format=container
+                    native_path(part), "w", sampling_rate, channels, subtype=self.subtype, format=container
                 )
-                exits.push(self._close_before_renaming)
-                self._exits = exits.pop_all()
-        except OSError as error:
-            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
-        except soundfile.LibsndfileError as error:
-            raise AudioError(unsupported) from error
+            except soundfile.LibsndfileError as error:
+                raise AudioError(unsupported) from error
 
     def write(self, block: np.ndarray) -> None:
         """Adds a block (n, channels), full scale ±1."""
@@ -138,7 +187,7 @@ class AudioWriter:
             for start in range(0, len(block), _SLICE):
                 self._sound.write(block[start : start + _SLICE])
         except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all frames are written
-            raise AudioError(f"{self.path}: {_UNFINISHED}") from error
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
 
     def close(self) -> None:
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
@@ -147,27 +196,18 @@ class AudioWriter:
             try:
                 sound.close()
                 if self._mask is not None and self._container in ("WAVEX", "RF64", "AIFF"):
-                    with open(self._part, "r+b") as file:
+                    with open(self.part, "r+b") as file:
                         write_channel_mask(file, self._container, self._mask)
-                # libsndfile does not report the errors of what its encoders write last.
-                frames = soundfile.info(native_path(self._part)).frames
             except (soundfile.LibsndfileError, OSError) as error:
-                raise AudioError(f"{self.path}: {_UNFINISHED}") from error
-            if frames != self._frames:
-                raise AudioError(f"{self.path}: {_UNFINISHED}")
+                raise AudioError(f"{self.path}: {UNFINISHED}") from error
+            self.check()
 
-    def _close_before_renaming(self, exception_type, *exception) -> None:
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file lacks samples."""
         try:
-            self.close()
-        except AudioError:
-            if exception_type is None:  # otherwise the first error is the one to report
-                raise
-
-    def __enter__(self) -> "AudioWriter":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        try:
-            self._exits.__exit__(*exception)
-        except OSError as error:
-            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+            # libsndfile does not report the errors of what its encoders write last.
+            frames = soundfile.info(native_path(self.part)).frames
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
+        if frames != self._frames:
+            raise AudioError(f"{self.path}: {UNFINISHED}")

@@ -64,7 +64,8 @@ class PyAVDecoder:
         seconds = container.duration / 1e6 if container.duration else None
         self._announced_end = self._reached = 0.0
         if has_length and seconds:
-            self._announced_end = seconds + begin
+            # The length that Matroska gives counts from 0.
+            self._announced_end = seconds if container.format.name.startswith("matroska,") else seconds + begin
         if self._stream.duration:
             seconds = float(self._stream.duration * self._stream.time_base)
         self.seconds = seconds
@@ -100,7 +101,7 @@ class PyAVDecoder:
                 if packet.pts is not None:
                     end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     self._reached = max(self._reached, end)
-                if packet.stream_index == self._stream.index:
+                if packet.stream.index == self._stream.index:  # the last, empty packets have no stream_index
                     yield from packet.decode()
         except (self._ffmpeg_error, IndexError) as error:  # an IndexError for a track that begins in the middle
             raise broken_off(self.name, self._reached, self.seconds) from error

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """A format that can be read, and written if it has a `container`.
+    """A format that can be read, and written if it has a `container` or, for an input of this format, a `muxer`.
 
     Without a `subtype`, the output keeps the sample format of the input, if the container can store it.
     """
@@ -20,7 +20,9 @@ class AudioFormat:
     container: str | None = None  # libsndfile's name of the container to write
     subtype: str | None = None  # libsndfile's name of the codec to write
     max_sampling_rate: int | None = None  # the highest rate to write, in Hz, if libsndfile does not check it
-    is_video: bool = False  # the files usually contain pictures. Only their sound is read
+    is_video: bool = False  # the files usually contain pictures
+    # FFmpeg's name of the container to write, for a file like the input: all but one audio track is copied
+    muxer: str | None = None
 
 
 # Keys are suffixes of file names, in lower case and without the dot.
@@ -34,10 +36,13 @@ FORMATS: dict[str, AudioFormat] = {
     "opus": AudioFormat("Opus", ("ogg",), (b"OggS",), container="OGG", subtype="OPUS"),
     # libsndfile would guess the end of an mp3 without a length in its header.
     "mp3": AudioFormat("MP3", ("mp3",), container="MP3", subtype="MPEG_LAYER_III"),
-    "m4a": AudioFormat("MPEG-4 audio", ("mov", "mp4")),
-    "mp4": AudioFormat("MPEG-4 video", ("mov", "mp4"), is_video=True),
-    "webm": AudioFormat("WebM", ("webm",), is_video=True),
-    "mkv": AudioFormat("Matroska", ("matroska",), is_video=True),
+    "m4a": AudioFormat("MPEG-4 audio", ("mov", "mp4"), muxer="ipod"),
+    "mp4": AudioFormat("MPEG-4 video", ("mov", "mp4"), is_video=True, muxer="mp4"),
+    "m4v": AudioFormat("MPEG-4 video", ("mov", "mp4"), is_video=True, muxer="mp4"),
+    "mov": AudioFormat("QuickTime", ("mov", "mp4"), is_video=True, muxer="mov"),
+    "webm": AudioFormat("WebM", ("webm",), is_video=True, muxer="webm"),
+    "mka": AudioFormat("Matroska audio", ("matroska",), muxer="matroska"),
+    "mkv": AudioFormat("Matroska", ("matroska",), is_video=True, muxer="matroska"),
 }
 # Rarer files are recognised by their content alone. Playlists, which name other files, are not among them.
 _RARE_SIGNATURES = {b".snd", b"caff", b"NIST", b"Crea", b"MATL", b"\x64\xa3\x01\x00"}
@@ -59,6 +64,11 @@ def is_audio_file(name) -> bool:
 def writable_formats() -> tuple[str, ...]:
     """The suffixes of the formats that can be written."""
     return tuple(suffix for suffix, entry in FORMATS.items() if entry.container is not None)
+
+
+def video_formats() -> tuple[str, ...]:
+    """The suffixes of the formats that can be written like an input of the same format, with another audio track."""
+    return tuple(suffix for suffix, entry in FORMATS.items() if entry.muxer is not None)
 
 
 def libsndfile_signatures() -> set[bytes]:

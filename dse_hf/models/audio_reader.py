@@ -61,9 +61,10 @@ class AudioReader:
         self._owns_file = self._file is not source
         is_path = isinstance(source, (str, os.PathLike))
         path = source if is_path and self._file.name == os.fspath(source) else None  # a copy has another name
+        self._options = (path, block_seconds, track)
         try:
             with self._reported_errors():
-                self._start(path, block_seconds, track)
+                self._start(*self._options)
         except BaseException:
             self.close()
             raise
@@ -120,6 +121,17 @@ class AudioReader:
     @property
     def dtype(self) -> str:
         return "float64" if self.subtype in ("PCM_32", "DOUBLE") else "float32"
+
+    @property
+    def file(self) -> BinaryIO:
+        """The open file, or its copy, that can seek. Who reads it must bring it back to its position."""
+        return self._file
+
+    def restart(self) -> None:
+        """Goes back to the first sample, so that all of them can be read again."""
+        self._decoder.close()
+        with self._reported_errors():
+            self._start(*self._options)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.blocks()
