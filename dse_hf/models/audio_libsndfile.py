@@ -85,7 +85,7 @@ class SoundFileDecoder:
             return 0
         try:
             self._position = self._sound.seek(min(frame, self.frames))
-        except soundfile.LibsndfileError as error:
+        except RuntimeError as error:
             raise broken_off(self.name, frame / self.sampling_rate, self.seconds) from error
         return self._position
 
@@ -94,7 +94,7 @@ class SoundFileDecoder:
             most = frames if self.frames is None else min(frames, self.frames - self._position)
             try:
                 block = self._sound.read(most, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as error:
+            except RuntimeError as error:
                 raise broken_off(self.name, self._position / self.sampling_rate, self.seconds) from error
             if len(block) == 0:
                 break
