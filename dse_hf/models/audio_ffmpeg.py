@@ -1,5 +1,6 @@
 """Reads the audio tracks of a file with FFmpeg (PyAV)."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ from .audio_files import (
     UnrecognisedError,
     Unseekable,
     broken_off,
+    is_placeholder,
     signature,
     start_of_content,
 )
@@ -42,6 +44,8 @@ class PyAVDecoder:
         mp3_has_length = _mp3_has_length(file)
         # Of several chunks of samples in a wav, FFmpeg goes to the last one if it can.
         is_wav = signature(file) == b"RIFF"
+        if is_wav:
+            _check_wav_length(file, name)
         file.seek(0)
         source = Unseekable(file) if is_wav else SeekableAnywhere(file)
         try:
@@ -194,6 +198,16 @@ def _samples(frame, dtype: str) -> np.ndarray:
     if samples.dtype == np.uint8:
         return (samples.astype(dtype) - 128) / 128
     return samples.astype(dtype) / 2 ** (8 * samples.dtype.itemsize - 1)
+
+
+def _check_wav_length(file: BinaryIO, name: str) -> None:
+    """Raises an error if bytes are missing at the end of a wav file. FFmpeg would read what is there."""
+    start = start_of_content(file)
+    file.seek(start + 4)
+    announced = int.from_bytes(file.read(4), "little") + 8
+    present = file.seek(0, os.SEEK_END) - start
+    if announced - present > 8 and not is_placeholder(announced):
+        raise AudioError(f"{name}: breaks off after {present:,} of {announced:,} bytes; get it again")
 
 
 def _mp3_has_length(file: BinaryIO) -> bool:
