@@ -88,14 +88,16 @@ class PyAVDecoder:
         self.subtype = "PCM_24" if codec.startswith("pcm_s24") else self.subtype or codec.upper()
 
     def _find(self, track: int | None):
-        tracks = self._container.streams.audio
-        if not tracks:
-            raise AudioError(f"{self.name}: has no audio track; give a file with sound")
+        tracks, best = self._container.streams.audio, self._container.streams.best("audio")
+        if best is None:  # there may be tracks of codecs that FFmpeg does not know
+            raise AudioError(f"{self.name}: has no audio track that can be read; give a file with sound")
         if track is None:
-            return self._container.streams.best("audio")
+            return best
         if isinstance(track, bool) or not isinstance(track, int) or not 1 <= track <= len(tracks):
             there = ", ".join(_described(number, stream) for number, stream in enumerate(tracks, 1))
             raise AudioError(f"{self.name}: no audio track {track!r}; choose among {there}")
+        if tracks[track - 1].codec_context is None:
+            raise AudioError(f"{self.name}: audio track {track} is of an unknown codec; choose another one")
         return tracks[track - 1]
 
     def _decoded_frames(self) -> Iterator:
