@@ -173,12 +173,14 @@ class VideoWriter(FileWriter):
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
         if self._output is None:
             return
-        with self._reported_errors(UNFINISHED):
-            self._mux(self._encoder.finish())
-            self._copy_until(math.inf)
-            self._output.close()
-            self._file.close()
-        self.abandon()
+        try:
+            with self._reported_errors(UNFINISHED):
+                self._mux(self._encoder.finish())
+                self._copy_until(math.inf)
+                self._output.close()
+                self._file.close()
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Closes the temporary file, which is then removed."""

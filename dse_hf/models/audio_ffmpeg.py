@@ -73,10 +73,11 @@ class PyAVDecoder:
 
     def _find(self, track: int | None):
         tracks = self._container.streams.audio
-        if not tracks:
+        best = self._container.streams.best("audio") if track is None else None
+        if not tracks or (track is None and best is None):  # there may be tracks without a known codec
             raise AudioError(f"{self.name}: has no audio track; give a file with sound")
         if track is None:
-            return self._container.streams.best("audio")
+            return best
         if isinstance(track, bool) or not isinstance(track, int) or not 1 <= track <= len(tracks):
             there = ", ".join(_described(number, stream) for number, stream in enumerate(tracks, 1))
             raise AudioError(f"{self.name}: no audio track {track!r}; choose among {there}")
