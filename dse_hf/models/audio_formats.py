@@ -82,3 +82,4 @@ def ffmpeg_demuxers() -> str:
 
 
 FILE_FORMATS = writable_formats()
+SAME = "same"  # instead of a suffix: the format of the input
