@@ -96,14 +96,11 @@ def load_separator(
     and is no `PreTrainedModel`.
     """
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
-    with _explained(source):
-        fields = checked_config(source.folder)
-    separator = MODEL_TYPES[fields["model_type"]].separator
-    if separator is None:
+    if needs_transformers(source):
         return load_model(source, device, dtype)
     torch_device, dtype = _place(device, dtype)
     with _explained(source):
-        model = _load_separator(load_object(separator), source.folder, fields, dtype)
+        model = _load_separator(source.folder, dtype)
     model.name_or_path = source.name
     return model.to(torch_device).eval()
 
@@ -142,9 +139,17 @@ def load_source(source: ModelSource, dtype: str = "auto") -> "SeparationMixin":
     return model
 
 
-def _load_separator(separator: type, folder: Path, fields: dict, dtype: str):
+def needs_transformers(source: ModelSource) -> bool:
+    """Whether [`load_separator`] takes the way of [`load_model`] for this model."""
+    with _explained(source):
+        return MODEL_TYPES[checked_config(source.folder)["model_type"]].separator is None
+
+
+def _load_separator(folder: Path, dtype: str):
     import torch
 
+    fields = checked_config(folder)
+    separator = load_object(MODEL_TYPES[fields["model_type"]].separator)
     config = separator.config_class(**fields)
     with torch.device("meta"):
         model = separator(config)

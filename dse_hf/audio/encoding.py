@@ -41,7 +41,7 @@ ENCODERS = {
 }
 _LOSSLESS = ("flac", "alac")
 # FFmpeg's name of the container → the codec for tracks that cannot be encoded as they were.
-FALLBACK = {"mp4": "aac", "mov": "aac", "ipod": "aac", "matroska": "opus", "webm": "opus"}
+FALLBACK = {"mp4": "aac", "mov": "aac", "matroska": "opus", "webm": "opus"}
 _DELAYED = 0x20  # a capability of encoders: they give all samples back. Others need silence to push the last ones out
 # FFmpeg's names of the usual layouts, for a track whose header gives another number of channels (HE-AAC 2).
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}

@@ -3,6 +3,7 @@
 from ..models.audio_formats import (
     FILE_FORMATS,
     FORMATS,
+    SAME,
     SAMPLE_BITS,
     AudioFormat,
     integer_bits,
@@ -14,6 +15,7 @@ from ..models.audio_formats import (
 __all__ = [
     "FILE_FORMATS",
     "FORMATS",
+    "SAME",
     "SAMPLE_BITS",
     "AudioFormat",
     "integer_bits",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import one_line
+from ..models.audio_files import SeekableAnywhere
+from ..models.audio_formats import ffmpeg_demuxers
 from .chunks import append_chunks, info_chunk, read_chunks, read_info
 from .reader import AudioReader
 from .shared_file import SharedFile
@@ -163,8 +165,8 @@ def _read_with_ffmpeg(file: SharedFile) -> dict[str, list[str]]:
     """The tags of files that mutagen does not know, such as mkv."""
     import av
 
-    file.seek(0)
-    with av.open(file, metadata_errors="replace") as container:
+    options = {"format_whitelist": ffmpeg_demuxers()}
+    with av.open(SeekableAnywhere(file), options=options, metadata_errors="replace") as container:
         tags = {_FFMPEG_NAMES.get(name.lower(), name.lower()): text for name, text in container.metadata.items()}
     return {name: [tags[name]] for name in TAGS if name in tags}
 

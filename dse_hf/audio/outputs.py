@@ -4,12 +4,9 @@ import os
 from pathlib import PurePath
 
 from ..models.audio_files import AudioError
-from ..models.audio_formats import FORMATS, writable_formats
+from ..models.audio_formats import FORMATS, SAME, writable_formats
 from .reader import AudioReader
 from .writer import AudioWriter, FileWriter, output_format
-
-
-SAME = "same"  # the file format of the input
 
 
 def output_suffix(source, file_format: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from ..errors import one_line
 from ..models.audio_files import AudioError
 from ..models.audio_formats import FORMATS, video_formats
 from .encoding import TrackEncoder, encoders_for, layouts_for
@@ -18,10 +19,9 @@ from .film_source import FilmSource
 from .writer import UNFINISHED, FileWriter
 
 
-_MP4, _MATROSKA = ("mp4", "mov", "ipod"), ("matroska", "webm")  # FFmpeg's names of muxers
+_MP4, _MATROSKA = ("mp4", "mov"), ("matroska", "webm")  # FFmpeg's names of muxers
 _COVER = 0x400  # FFmpeg's flag of a stream that is a picture of the whole file
 _BRANDS = {"major_brand", "minor_version", "compatible_brands"}  # the muxer chooses its own
-_UNWRITABLE = "cannot be written in this format; choose another one"
 
 
 class VideoWriter(FileWriter):
@@ -75,9 +75,10 @@ class VideoWriter(FileWriter):
                 f"{self.path}: not a video format that can be written; choose {', '.join(video_formats())}"
             )
         self._muxer, self.notes = entry.muxer, []
-        with self._opening() as part, contextlib.ExitStack() as stack, self._reported_errors(_UNWRITABLE):
+        with self._opening() as part, contextlib.ExitStack() as stack:
             self._source = stack.enter_context(FilmSource(source, track))
             self._file = stack.enter_context(open(part, "wb"))
+            stack.enter_context(self._reported_errors())
             begin = self._source.track_start if start is None else self._source.begin + Fraction(start)
             try:
                 self._start(sampling_rate, channels, begin, with_data=True)
@@ -113,6 +114,9 @@ class VideoWriter(FileWriter):
             # Starts are stored in these units. FFmpeg's, 1 ms, would move tracks.
             starts = [Fraction(stream.start_time or 0) * stream.time_base for stream in container.streams]
             options["movie_timescale"] = str(_common_timescale([sampling_rate, *(s.denominator for s in starts)]))
+            brand = container.metadata.get("major_brand", "")
+            if brand.startswith("M4"):  # of m4a and m4v; some players look at it
+                options["brand"] = brand
             if any(key.startswith("com.") for key in container.metadata):  # the kind of tags that cameras write
                 options["movflags"] = "use_metadata_tags"
         output = av.open(self._file, "w", format=self._muxer, container_options=options)
@@ -166,19 +170,21 @@ class VideoWriter(FileWriter):
 
     def write(self, block: np.ndarray) -> None:
         """Adds a block (n, channels), full scale ±1."""
-        with self._reported_errors(UNFINISHED):
+        with self._reported_errors():
             self._mux(self._encoder.encode(block))
 
     def close(self) -> None:
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
         if self._output is None:
             return
-        with self._reported_errors(UNFINISHED):
-            self._mux(self._encoder.finish())
-            self._copy_until(math.inf)
-            self._output.close()
-            self._file.close()
-        self.abandon()
+        try:
+            with self._reported_errors():
+                self._mux(self._encoder.finish())
+                self._copy_until(math.inf)
+                self._output.close()
+                self._file.close()
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Closes the temporary file, which is then removed."""
@@ -201,11 +207,14 @@ class VideoWriter(FileWriter):
                 self._output.mux(packet)
 
     @contextlib.contextmanager
-    def _reported_errors(self, message: str) -> Generator[None]:
+    def _reported_errors(self) -> Generator[None]:
         try:
             yield
-        except (av.error.FFmpegError, OSError) as error:
-            raise AudioError(f"{self.path}: {message}") from error
+        except av.error.FFmpegError as error:
+            reason = f"FFmpeg cannot write the film again ({one_line(error, most=100)})"
+            raise AudioError(f"{self.path}: {reason}; choose the format wav") from error
+        except OSError as error:  # of the file that FFmpeg writes to
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
 
 
 def _common_timescale(rates: list[int]) -> int:

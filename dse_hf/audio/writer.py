@@ -62,19 +62,22 @@ class FileWriter:
     subtype: str
 
     def __init__(self, path, overwrite: bool):
-        self.path = Path(path)
+        self.path, self._overwrite = Path(path), overwrite
         self.notes: list[str] = []
         if os.path.isdir(self.path):
             raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
         if os.path.exists(self.path) and not overwrite:
-            raise AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+            raise self._exists()
+
+    def _exists(self) -> AudioError:
+        return AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
 
     @contextlib.contextmanager
     def _opening(self) -> Generator[Path]:
         """Yields the name of the new, empty temporary file. It is removed if the block raises an error."""
         try:
             with contextlib.ExitStack() as exits:
-                self.part = exits.enter_context(atomic_write(self.path))
+                self.part = exits.enter_context(atomic_write(self.path, self._overwrite))
                 open(self.part, "xb").close()  # an OSError says what is wrong, and libsndfile's error does not
                 yield self.part
                 exits.push(self._close_before_renaming)
@@ -110,6 +113,8 @@ class FileWriter:
     def __exit__(self, *exception) -> None:
         try:
             self._exits.__exit__(*exception)
+        except FileExistsError as error:  # another process was faster
+            raise self._exists() from error
         except OSError as error:
             raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
 

@@ -88,9 +88,10 @@ class PyAVDecoder:
         self.subtype = "PCM_24" if codec.startswith("pcm_s24") else self.subtype or codec.upper()
 
     def _find(self, track: int | None):
-        tracks, best = self._container.streams.audio, self._container.streams.best("audio")
-        if best is None:  # there may be tracks of codecs that FFmpeg does not know
-            raise AudioError(f"{self.name}: has no audio track that can be read; give a file with sound")
+        tracks = self._container.streams.audio
+        best = self._container.streams.best("audio") if track is None else None
+        if not tracks or (track is None and best is None):  # there may be tracks without a known codec
+            raise AudioError(f"{self.name}: has no audio track; give a file with sound")
         if track is None:
             return best
         if isinstance(track, bool) or not isinstance(track, int) or not 1 <= track <= len(tracks):

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 NO_SAMPLES = "holds no samples; record or export it again"
@@ -72,7 +72,7 @@ class SeekableAnywhere:
     Damaged files make decoders seek before the start; `seek` then returns -1.
     """
 
-    def __init__(self, file: BinaryIO, start: int = 0, stop: int | None = None):
+    def __init__(self, file: Any, start: int = 0, stop: int | None = None):
         self._file, self._start, self._stop = file, start, stop
         file.seek(start)
         if isinstance(name := getattr(file, "name", None), str):

@@ -36,7 +36,7 @@ FORMATS: dict[str, AudioFormat] = {
     "opus": AudioFormat("Opus", ("ogg",), (b"OggS",), container="OGG", subtype="OPUS"),
     # libsndfile would guess the end of an mp3 without a length in its header.
     "mp3": AudioFormat("MP3", ("mp3",), container="MP3", subtype="MPEG_LAYER_III"),
-    "m4a": AudioFormat("MPEG-4 audio", ("mov", "mp4"), muxer="ipod"),
+    "m4a": AudioFormat("MPEG-4 audio", ("mov", "mp4"), muxer="mp4"),
     "mp4": AudioFormat("MPEG-4 video", ("mov", "mp4"), is_video=True, muxer="mp4"),
     "m4v": AudioFormat("MPEG-4 video", ("mov", "mp4"), is_video=True, muxer="mp4"),
     "mov": AudioFormat("QuickTime", ("mov", "mp4"), is_video=True, muxer="mov"),
@@ -82,3 +82,4 @@ def ffmpeg_demuxers() -> str:
 
 
 FILE_FORMATS = writable_formats()
+SAME = "same"  # instead of a suffix: the format of the input

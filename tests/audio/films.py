@@ -34,7 +34,7 @@ def burst(seconds=2.0, at=1.25, channels=2):
     return samples
 
 
-def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=RATE, pictures=True, tags=None):
+def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=RATE, data=False):
     """
     Writes 2 s of pictures and two audio tracks, the first of which holds `samples`, from `start` on.
 
@@ -46,22 +46,22 @@ def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=
     # The start of a track is stored in units of 1 ms otherwise.
     options = {"avoid_negative_ts": "disabled", **({"movie_timescale": str(rate)} if suffix in ("mp4", "mov") else {})}
     with av.open(str(path), "w", format=muxer, container_options=options) as film:
-        film.metadata.update(tags or {"title": "A talk", "artist": "Somebody"})
+        film.metadata.update({"title": "A talk", "artist": "Somebody"})
         film.set_chapters(
             [
                 {"id": n, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
                 for n, (title, start, end) in enumerate(CHAPTERS, 1)
             ]
         )
-        packets = []
-        if pictures:
-            packets += _pictures(film, picture_codec)
+        packets = _pictures(film, picture_codec)
         first = _audio(film, codec or audio_codec, samples, start, "eng", rate)
         if gap is not None:
             first = [packet for packet in first if not gap[0] <= float(packet.pts * packet.time_base) < gap[1]]
         tone = 0.1 * np.sin(np.arange(2 * RATE)[:, None] / 20).astype(np.float32)
         packets += first + _audio(film, audio_codec, tone, 0.0, "deu", RATE)
         packets += _subtitles(film, subtitle_codec)
+        if data:
+            packets += _texts(film.add_data_stream("bin_data"), [(0.0, 1.0, b"a place"), (1.0, 1.0, b"another")])
         if suffix == "mkv":
             film.add_attachment("font.ttf", "application/x-truetype-font", b"not a font")
             film.add_attachment("cover.png", "image/png", COVER)
@@ -100,11 +100,16 @@ def _audio(film, codec, samples, start, language, rate) -> list:
 
 def _subtitles(film, codec) -> list:
     stream = film.add_mux_stream(codec)
-    stream.time_base = Fraction(1, 1000)
     stream.metadata["language"] = "eng"
+    prefix = codec == "mov_text"  # which gives the length first
+    return _texts(stream, [(*times, len(text).to_bytes(2, "big") * prefix + text) for *times, text in SUBTITLES])
+
+
+def _texts(stream, texts) -> list:
+    stream.time_base = Fraction(1, 1000)
     packets = []
-    for seconds, length, text in SUBTITLES:
-        packet = av.Packet(len(text).to_bytes(2, "big") + text if codec == "mov_text" else text)
+    for seconds, length, text in texts:
+        packet = av.Packet(text)
         packet.stream, packet.time_base, packet.duration = stream, Fraction(1, 1000), round(1000 * length)
         packet.pts = packet.dts = round(1000 * seconds)
         packets.append(packet)

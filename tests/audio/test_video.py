@@ -1,6 +1,7 @@
 import av
 import numpy as np
 import pytest
+from mutagen.mp4 import MP4, MP4Cover
 
 from dse_hf.audio import AudioError, AudioReader
 from dse_hf.audio.video import VideoWriter
@@ -111,13 +112,34 @@ def test_a_file_object_is_read_twice_at_once(tmp_path):
         assert tracks(output, without=1) == tracks(path, without=1)
 
 
-def test_m4a_gives_m4a(tmp_path):
+def test_m4a_gives_m4a_with_tags_and_cover(tmp_path):
     path = tmp_path / "a.m4a"
-    write_film(tmp_path / "a.mp4", burst(), pictures=False, tags={"title": "A talk", "album": "Talks"}).rename(path)
+    with av.open(str(path), "w", format="mp4", container_options={"brand": "M4A "}) as file:
+        file.metadata.update({"title": "A talk", "album": "Talks"})
+        stream = file.add_stream("aac", rate=RATE)
+        frame = av.AudioFrame.from_ndarray(burst().reshape(1, -1), "flt", "stereo")
+        frame.sample_rate = RATE
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    tags = MP4(path)
+    tags["covr"] = [MP4Cover(COVER, MP4Cover.FORMAT_PNG)]
+    tags.save()
     output, result = copied(path)
     assert result.notes == []
-    assert description(output)[2]["album"] == "Talks" and description(output)[2]["major_brand"] == "M4A "
-    assert tracks(output, without=0) == tracks(path, without=0)
+    assert description(output) == description(path) and description(path)[2]["album"] == "Talks"
+    assert tracks(output, without=0) == tracks(path, without=0) == {1: [(None, None, 0, True, COVER)]}
+
+
+@pytest.mark.parametrize("tag", [b"gpmd", b"mebx"])
+def test_data_streams_are_copied_or_left_out_with_a_note(tmp_path, tag):
+    path = write_film(tmp_path / "a.mp4", burst(), data=True)
+    path.write_bytes(path.read_bytes().replace(b"gpmd", tag))  # FFmpeg writes only the first of them
+    output, result = copied(path, track=1)
+    if tag == b"gpmd":
+        assert result.notes == [] and tracks(output, without=1) == tracks(path, without=1)
+    else:
+        assert result.notes == ["mp4 cannot hold stream 4, data; left out"]
+        copies = {index: packets for index, packets in tracks(path, without=1).items() if index != 4}
+        assert tracks(output, without=1) == copies
 
 
 # ── Failures ──
