@@ -38,6 +38,8 @@ TAGS = {
 }
 _FFMPEG_NAMES = {"track": "tracknumber", "disc": "discnumber", "album_artist": "albumartist", "year": "date"}
 _STALE = ("replaygain_", "r128_", "encod", "metadata_block_picture")  # of the input's sound, or written anew
+_FLAC_BLOCKS = (2, 5)  # mutagen's codes of application and cue sheet blocks
+_POINTS_IN_TIME = {b"bext", b"iXML", b"cue "}  # chunks of wav that other formats do not have
 _LARGEST_COVER = 2**24 - 2**10  # bytes, in flac
 
 
@@ -50,6 +52,9 @@ class Metadata:
     chunks: list[tuple[bytes, bytes]] = field(default_factory=list)  # of wav or aiff, see `read_chunks`
     native: Any = None
     is_aiff: bool = False
+    blocks: list[Any] = field(
+        default_factory=list
+    )  # of flac: cue points, and the chunks of the wav that it was made of
 
 
 def copy_metadata(reader: AudioReader, writer: FileWriter) -> list[str]:
@@ -76,6 +81,8 @@ def copy_metadata(reader: AudioReader, writer: FileWriter) -> list[str]:
     if len(small) < len(metadata.covers):
         notes.append("a cover of more than 16 MB was left out")
         metadata.covers = small
+    if suffix != "wav" and _POINTS_IN_TIME.intersection(name for name, _ in metadata.chunks):
+        notes.append(f"{suffix} holds no broadcast-wav times and cue points; they were left out")
     try:
         write(writer.part, metadata)
     except Exception as error:
@@ -120,7 +127,9 @@ def _read_chunks(file: SharedFile, is_aiff: bool) -> Metadata:
 def _read_native(file, tags) -> Metadata:
     kinds = [kind.__name__ for kind in type(tags).__mro__]
     read = next((read for kind, read in _READERS.items() if kind in kinds), None)
-    return Metadata() if read is None else Metadata(read(tags), _covers(file, tags), native=tags)
+    metadata = Metadata() if read is None else Metadata(read(tags), _covers(file, tags), native=tags)
+    metadata.blocks = [block for block in getattr(file, "metadata_blocks", ()) if block.code in _FLAC_BLOCKS]
+    return metadata
 
 
 def _from_comments(tags) -> dict[str, list[str]]:
@@ -196,9 +205,9 @@ def _picture(data: bytes, mime: str, kind: int = 3, description: str = ""):
 
 def _write_wav(path, metadata: Metadata) -> None:
     chunks = [] if metadata.is_aiff else list(metadata.chunks)
-    names = [name for name, tag in TAGS.items() if tag.info and name in metadata.tags]
-    if names and not read_info(chunks):
-        chunks.append(info_chunk({TAGS[name].info: "; ".join(metadata.tags[name]) for name in names}))
+    texts = {tag.info: metadata.tags[name] for name, tag in TAGS.items() if tag.info and name in metadata.tags}
+    if texts and not read_info(chunks):
+        chunks.append(info_chunk({name: "; ".join(several) for name, several in texts.items()}))
     _append(path, chunks)
 
 
@@ -222,7 +231,7 @@ def _write_mp3(path, metadata: Metadata) -> None:
     _save_id3(MP3(path), metadata)
 
 
-def _save_id3(file, metadata: Metadata) -> None:
+def _save_id3(file: Any, metadata: Metadata) -> None:
     from mutagen import id3
 
     frames = []
@@ -237,8 +246,9 @@ def _save_id3(file, metadata: Metadata) -> None:
     if frames:
         if file.tags is None:
             file.add_tags()
+        tags: Any = file.tags
         for frame in frames:
-            file.tags.add(frame)
+            tags.add(frame)
         file.save()
 
 
@@ -251,8 +261,9 @@ def _write_flac(path, metadata: Metadata) -> None:
     from mutagen.flac import FLAC
 
     file = FLAC(path)
-    if metadata.tags or metadata.covers:
+    if metadata.tags or metadata.covers or metadata.blocks:
         _set_comments(file, metadata)
+        file.metadata_blocks += metadata.blocks
         for cover in metadata.covers:
             file.add_picture(cover)
         file.save()
