@@ -122,10 +122,10 @@ def _load_model(args: argparse.Namespace, report: Report):
     report.loaded(source)
     if args.dtype == "bfloat16" and model.device.type == "cpu" and not computes_bfloat16_quickly():
         complain("--dtype bfloat16: this processor has no instructions for it; float32 is faster")
-    if hasattr(model.config, "average_polarity_flip"):
+    if getattr(model.config, "average_polarity_flip", False):
         model.config.average_polarity_flip = args.best
     elif args.best:
-        complain(f"--best changes nothing: model {args.model!r} always runs once per sound")
+        complain(f"--best changes nothing: model {args.model!r} is not made for it")
     return model
 
 

@@ -7,7 +7,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .audio_channels import mask_of_speakers
-from .audio_files import NO_SAMPLES, AudioError, SeekableAnywhere, UnrecognisedError, broken_off, start_of_content
+from .audio_files import (
+    NO_SAMPLES,
+    AudioError,
+    SeekableAnywhere,
+    UnrecognisedError,
+    Unseekable,
+    broken_off,
+    signature,
+    start_of_content,
+)
 from .audio_formats import ffmpeg_demuxers
 
 
@@ -24,17 +33,20 @@ class PyAVDecoder:
 
     frames = None
 
-    def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
+    def __init__(self, file: BinaryIO, name: str, track: int | None = None):
         try:
             import av  # here, because few files need it
         except ImportError:  # transformers would refuse to load the file if the `try` were not here
             raise
         self.name, self._ffmpeg_error, self._packer = name, av.error.FFmpegError, av.AudioResampler
         mp3_has_length = _mp3_has_length(file)
+        # Of several chunks of samples in a wav, FFmpeg goes to the last one if it can.
+        is_wav = signature(file) == b"RIFF"
         file.seek(0)
+        source = Unseekable(file) if is_wav else SeekableAnywhere(file)
         try:
             options = {"format_whitelist": ffmpeg_demuxers()}
-            self._container: Any = av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
+            self._container: Any = av.open(source, options=options, metadata_errors="replace")
         except (self._ffmpeg_error, ValueError) as error:
             raise UnrecognisedError(f"FFmpeg: {getattr(error, 'strerror', None) or error}") from error
         try:

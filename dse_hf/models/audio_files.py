@@ -61,15 +61,39 @@ def signature(file: BinaryIO) -> bytes:
 
 
 class SeekableAnywhere:
-    """A file for a decoder. Damaged files make decoders seek before the start; `seek` then returns -1."""
+    """A file for a decoder, or the bytes of it from `start` to `stop`.
 
-    def __init__(self, file: BinaryIO):
-        self.read, self.tell, self._file = file.read, file.tell, file
+    Damaged files make decoders seek before the start; `seek` then returns -1.
+    """
+
+    def __init__(self, file: BinaryIO, start: int = 0, stop: int | None = None):
+        self._file, self._start, self._stop = file, start, stop
+        file.seek(start)
         if isinstance(name := getattr(file, "name", None), str):
             self.name = name  # FFmpeg uses the suffix where the content is ambiguous
 
+    def read(self, size: int = -1) -> bytes:
+        if self._stop is not None:
+            left = max(0, self._stop - self._file.tell())
+            size = left if size < 0 else min(size, left)
+        return self._file.read(size)
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END and self._stop is not None:
+            offset, whence = self._stop + offset, os.SEEK_SET
+        elif whence == os.SEEK_SET:
+            offset += self._start
         try:
-            return self._file.seek(offset, whence)
+            return self._file.seek(offset, whence) - self._start
         except (OSError, ValueError):
             return -1
+
+
+class Unseekable:
+    """A file for a decoder, to be read from the start to the end."""
+
+    def __init__(self, file: BinaryIO):
+        self.read = file.read

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .audio_channels import VORBIS_MASKS, VORBIS_ORDER, aiff_channel_mask
-from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path
+from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path, start_of_content
 from .audio_formats import SAMPLE_BITS
 
 
@@ -22,17 +22,23 @@ _UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number of frames if it does
 
 
 class SoundFileDecoder:
-    """Reads files with libsndfile: wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer formats."""
+    """Reads files with libsndfile: wav (RIFF, RF64, W64), aiff, au, caf, flac, ogg and rarer formats.
+
+    `part` are the first byte to read and the one after the last.
+    """
 
     start = 0.0  # these containers have no time stamps
 
-    def __init__(self, file: BinaryIO, name: str, path=None, track: int | None = None):
+    def __init__(self, file: BinaryIO, name: str, path=None, part: tuple[int, int] | None = None):
         self.name, self._position = name, 0
         if soundfile is None:
             raise ImportError("No module named 'soundfile'", name="soundfile")
+        # libsndfile takes the length of a tag for one of the sound.
+        source = SeekableAnywhere(file, *(part or (start_of_content(file), None)))
         try:
             # By path if there is one, because the callbacks of a file object would swallow an interrupt.
-            self._sound = soundfile.SoundFile(SeekableAnywhere(file) if path is None else native_path(path))
+            by_path = path is not None and file.tell() == 0
+            self._sound = soundfile.SoundFile(native_path(path) if by_path else source)
         except soundfile.LibsndfileError as error:
             raise UnrecognisedError(f"libsndfile: {error.error_string.strip(' .')}") from error
         except TypeError as error:  # soundfile asks for the sample format of a file named .raw

@@ -59,7 +59,8 @@ class AudioReader:
         with self._reported_errors():
             self._file = _open(source)
         self._owns_file = self._file is not source
-        path = source if getattr(self._file, "name", None) == source else None  # a copy has another path
+        is_path = isinstance(source, (str, os.PathLike))
+        path = source if is_path and self._file.name == os.fspath(source) else None  # a copy has another name
         self._options = (path, block_seconds, track)
         try:
             with self._reported_errors():
