@@ -210,6 +210,14 @@ def test_the_tags_of_a_film_go_to_its_sound(tmp_path):
         assert notes == [] and FLAC(output)["title"] == ["A talk"] and FLAC(output)["artist"] == ["Somebody"]
 
 
+def test_files_of_other_formats_need_no_tags(tmp_path):
+    for suffix, options in {"w64": {"format": "W64"}, "mat": {"format": "MAT5", "subtype": "PCM_16"}}.items():
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, tones(), 48000, **options)
+        assert foreground(path, "flac")[1] == []
+        (tmp_path / "out" / "a.foreground.flac").unlink()
+
+
 # ── Failures ──
 
 
