@@ -63,7 +63,7 @@ class PyAVDecoder:
 
     def _start(self, track: int | None, has_time_stamps: bool, has_length: bool) -> None:
         container = self._container
-        self._stream: Any = self._find(track)
+        self._stream = self._find(track)
         begin = (container.start_time or 0) / 1e6
         seconds = container.duration / 1e6 if container.duration else None
         self._announced_end = self._reached = 0.0
@@ -87,7 +87,7 @@ class PyAVDecoder:
         self.subtype = _SUBTYPES.get(sample_format) if codec.startswith(_LOSSLESS) else None
         self.subtype = "PCM_24" if codec.startswith("pcm_s24") else self.subtype or codec.upper()
 
-    def _find(self, track: int | None):
+    def _find(self, track: int | None) -> Any:
         tracks = self._container.streams.audio
         best = self._container.streams.best("audio") if track is None else None
         if not tracks or (track is None and best is None):  # there may be tracks without a known codec
