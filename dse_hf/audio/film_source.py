@@ -58,7 +58,8 @@ class FilmSource:
     def _opened(self) -> Any:
         try:
             options = {"format_whitelist": ffmpeg_demuxers()}
-            return av.open(SeekableAnywhere(SharedFile(self._file)), options=options, metadata_errors="replace")
+            file: Any = SharedFile(self._file)
+            return av.open(SeekableAnywhere(file), options=options, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
             raise AudioError(f"{self.name}: not a video that can be read, or damaged; get it again") from error
 

@@ -15,8 +15,8 @@ from .modeling_waveunet_frames import FrameConvolution, fold_upsampling, has_fus
 
 
 # Length of a block: shorter blocks spend more time on the small deep levels, longer ones outgrow the cache.
-BLOCK_SAMPLES = 1 << 17
-BLOCK_VALUES = 1 << 23  # the same for wide networks: samples times the values of the widest layer
+BLOCK_SAMPLES = 1 << 15
+BLOCK_VALUES = 1 << 21  # the same for wide networks: samples times the values of the widest layer
 
 
 class WaveUNetStream(SeparationStream):
@@ -47,7 +47,13 @@ class WaveUNetStream(SeparationStream):
     def flush(self) -> Tensor:
         self._check_started()
         if self.finished < self.received:
-            self._enter(self.model.config.input_length_for(self.received) - self.entered - self.trim, last=True)
+            rest = self.model.config.input_length_for(self.received) - self.entered - self.trim
+            # In pieces of few lengths: oneDNN keeps half a megabyte for every length of every convolution.
+            piece = -(-self.tile_length // 4 // self.alignment) * self.alignment
+            while rest > piece + self.alignment:
+                self._enter(piece)
+                rest -= piece
+            self._enter(rest, last=True)
         return self._finish(self.received)
 
     def _enter(self, length: int, last: bool = False) -> None:
