@@ -63,7 +63,7 @@ class PyAVDecoder:
 
     def _start(self, track: int | None, has_time_stamps: bool, has_length: bool) -> None:
         container = self._container
-        self._stream: Any = self._find(track)
+        self._stream = self._find(track)
         begin = (container.start_time or 0) / 1e6
         seconds = container.duration / 1e6 if container.duration else None
         self._announced_end = self._reached = 0.0
