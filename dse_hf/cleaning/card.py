@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Mapping
 
@@ -41,14 +42,15 @@ def render_card(
         total.add(reports[shard.name])
     commit = f", commit {source.revision}" if source.on_hub else ""
     origin = f"[{source.name}](https://huggingface.co/datasets/{source.name})" if source.on_hub else "a local folder"
+    model_name = os.path.basename(model.name.rstrip("/")) if os.path.isdir(model.name) else model.name
     model_commit = f", commit {model.commit}" if model.commit else f", SHA-256 {model.digest[:16]}"
     state = "" if len(shards) == len(plan.shards) else f"Not complete yet: {len(shards)} of {len(plan.shards)} shards."
     parts = [
         f"# {title}",
         MARK,
         state,
-        "Recordings whose background was taken out. The rows, their order and the other columns are those of the source.",
-        f"- made from: {origin}{commit}\n- model: `{model.name}`{model_commit}\n- fingerprint of source, model and "
+        "Recordings whose background was taken out. Rows, their order and the other columns are those of the source.",
+        f"- made from: {origin}{commit}\n- model: `{model_name}`{model_commit}\n- fingerprint of source, model and "
         f"options: `{plan.fingerprint}`",
         f"```bash\n{command}\n```",
         _counts(shards, reports),
