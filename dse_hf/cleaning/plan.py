@@ -31,7 +31,8 @@ class ModelId:
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
         commit = source.folder.name if " the Hub" in source.kind else None
-        return cls(source.name, commit, digest.hexdigest(), dtype)
+        name = str(source.folder.resolve()) if source.kind == "a folder" else source.name
+        return cls(name, commit, digest.hexdigest(), dtype)
 
     def load(self, device: str = "auto"):
         """Loads it on this machine, where it must be the same."""

@@ -70,10 +70,13 @@ def run_on_ray(
 
 
 def _connect(ray, address: str | None) -> None:
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(f"--address {address}: no Ray cluster there ({one_line(error, most=200)})") from error
+        raise ValueError(
+            f"Ray at {address or 'this machine'}: does not answer ({one_line(error, most=200)})"
+        ) from error
 
 
 def _room(ray, cpus: float, gpus: float) -> int:

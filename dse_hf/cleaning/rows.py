@@ -19,6 +19,7 @@ from ..evaluation.metrics import DNSMOS_RATE, METRICS, score_signal
 from ..separate import separate_file
 from .items import AudioItem
 from .options import CleaningOptions
+from .stable import stable
 
 
 REST = "rest"  # of the mixture, without the first source
@@ -85,7 +86,7 @@ class RowCleaner:
                     file_format=opened.file_format,
                     background_db=self.options.background_db,
                 )
-                contents = {name: Path(path).read_bytes() for name, path in result.outputs.items()}
+                contents = {name: stable(Path(path).read_bytes()) for name, path in result.outputs.items()}
         except (AudioError, ValueError, MemoryError) as error:
             return _failed(error)
         cleaned = contents[self.first]

@@ -8,11 +8,12 @@ from typing import Any
 
 from ..loading import DEFAULT_MODEL, find_model
 from .card import dropped_rows, render_card
+from .hub_target import HubTarget
 from .options import CleaningOptions
 from .plan import ModelId, Plan, Work, make_plan
 from .shards import ShardReport
 from .sources import Source, open_source
-from .targets import CARD, DROPPED, FolderTarget, HubTarget, is_hub_name
+from .targets import CARD, DROPPED, FolderTarget, is_hub_name
 
 
 @dataclass
@@ -136,7 +137,7 @@ def clean_repository(
             found[DROPPED] = dropped_rows(known)
         return found
 
-    place.texts = texts
+    place.begin(texts)
     first = time.monotonic()
 
     def moved(rows: int, seconds: float) -> None:
