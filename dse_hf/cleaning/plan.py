@@ -36,8 +36,11 @@ class ModelId:
 
     def load(self, device: str = "auto"):
         """Loads it on this machine, where it must be the same."""
+        from transformers.utils import logging
+
         from ..loading import load_model
 
+        logging.disable_progress_bar()  # of loading weights, once for every process
         source = find_model(self.name, self.commit)
         if ModelId.of(source).digest != self.digest:
             raise ValueError(f"model {self.name!r}: has changed, or is another one on this machine; start again")

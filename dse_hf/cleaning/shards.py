@@ -103,9 +103,6 @@ class ShardCleaner:
     """Cleans any shard of a piece of work, in one process."""
 
     def __init__(self, work: Work, device: str = "auto"):
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
         self.work, self.storage = work, Storage(work.output)
         self.rows = RowCleaner(work.model.load(device), work.options, work.folder)
 
