@@ -1,4 +1,4 @@
-"""Takes out of audio files what differs every time that libsndfile writes them, so that equal audio has equal bytes."""
+"""Takes out of audio files what libsndfile writes anew every time, so that equal audio has equal bytes."""
 
 
 def stable(content: bytes) -> bytes:
