@@ -195,6 +195,8 @@ def _definite_dtype(dtype: str, device: str, engine: str, ray_options: dict) -> 
 def _open_target(target: str, source: Source, overwrite: bool, private: bool, work_dir, commit_seconds: float):
     if os.path.realpath(target) == os.path.realpath(source.name) or target == source.name:
         raise ValueError(f"{target}: is the source itself; give another target")
+    if not source.on_hub and os.path.realpath(target).startswith(os.path.realpath(source.name) + os.sep):
+        raise ValueError(f"{target}: is a part of the source; give a target outside of {source.name}")
     if is_hub_name(target):
         return HubTarget(target, overwrite, private, work_dir, commit_seconds)
     return FolderTarget(target, overwrite)

@@ -115,7 +115,7 @@ class ShardCleaner:
         """
         clean, report = TableCleaner(self.rows, shard.column, shard.new_features), ShardReport()
         with self.storage.writing(shard.name) as path, _ParquetWriter(path, shard.new_features) as writer:
-            for table in shard.part.tables(shard.features):
+            for table in shard.part.tables(shard.features, self.work.source):
                 for start in range(0, table.num_rows, self.rows.at_once):
                     result, rows = clean(table.slice(start, self.rows.at_once))
                     kept = [self._keeps(shard, report, row) for row in rows]

@@ -27,17 +27,23 @@ class Part:
     groups: tuple[int, ...] = ()
     listed: tuple[dict, ...] = ()
 
-    def tables(self, features) -> Iterator[Any]:
-        """Yields the rows as Arrow tables with columns of these types."""
+    def tables(self, features, name: str) -> Iterator[Any]:
+        """Yields the rows as Arrow tables with columns of these types. `name` is that of the dataset, for errors."""
+        with explained(name):
+            yield from self._listed_tables(features) if self.listed else self._parquet_tables(features)
+
+    def _listed_tables(self, features) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for start in range(0, len(self.listed), BATCH_ROWS):
+            rows = list(self.listed[start : start + BATCH_ROWS])
+            yield pa.Table.from_pylist(rows, schema=features.arrow_schema)
+
+    def _parquet_tables(self, features) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
         from datasets.table import table_cast
 
-        if self.listed:
-            for start in range(0, len(self.listed), BATCH_ROWS):
-                rows = list(self.listed[start : start + BATCH_ROWS])
-                yield pa.Table.from_pylist(rows, schema=features.arrow_schema)
-            return
         with _open(self.url) as stream, pq.ParquetFile(stream) as file:
             for number in self.groups:
                 group = file.metadata.row_group(number)
@@ -100,7 +106,7 @@ def open_source(
         raise ValueError(f"dataset {name}: is a folder, which has no revision {revision!r}; leave it out")
     else:
         source = _open_folder(name)
-    with _explained(name):
+    with explained(name):
         _find_parts(source, configs, splits, shard_rows)
     return source
 
@@ -108,7 +114,7 @@ def open_source(
 def _open_on_hub(name: str, revision: str | None) -> Source:
     from huggingface_hub import HfApi
 
-    with _explained(name, revision):
+    with explained(name, revision):
         info = HfApi().dataset_info(name, revision=revision, timeout=30)
         if info.gated:
             HfApi().auth_check(name, repo_type="dataset")
@@ -122,7 +128,7 @@ def _open_folder(name: str) -> Source:
     from huggingface_hub.repocard import metadata_load
 
     fs, root = fsspec.core.url_to_fs(os.path.expanduser(name))
-    with _explained(name):
+    with explained(name):
         files = fs.find(root, detail=True)
         if not files:
             raise ValueError("no such folder, or it is empty; give a Hub id (owner/name) or a folder")
@@ -225,7 +231,7 @@ def _open(url: str) -> Any:
 
 
 @contextmanager
-def _explained(name: str, revision: str | None = None):
+def explained(name: str, revision: str | None = None):
     """Turns an error into one line about this dataset, with the next step."""
     from huggingface_hub import errors
 
@@ -240,8 +246,12 @@ def _explained(name: str, revision: str | None = None):
             f"dataset {name}: neither a folder here nor a dataset on the Hub; check the name "
             "(if it is private, run `hf auth login`)"
         ) from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
-        reason = one_line(error, most=100)
-        raise ValueError(f"dataset {name}: cannot be reached ({reason}); check the network, and try again") from error
-    except (ValueError, OSError, ImportError) as error:
-        raise ValueError(f"dataset {name}: {one_line(error)}") from error
+    except Exception as error:
+        lost = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
+        if isinstance(error, lost) or type(error).__module__.startswith("httpx"):  # the client of huggingface_hub
+            reason = one_line(error, most=100)
+            message = f"dataset {name}: cannot be reached ({reason}); check the network, and run this again"
+            raise ValueError(message) from error
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            raise ValueError(f"dataset {name}: {one_line(error)}") from error
+        raise

@@ -75,7 +75,8 @@ def story(tmp_path_factory):
         hub.create_repo("org/gated", "dataset", files, gated=True)
         hub.create_repo("org/taken", "dataset", {"data/train.parquet": b"other"})
         tokens = {"alice": hub.token, "guest": hub.guest_token, "": ""}
-        others = [(tokens[name], ["clean", *words.split(), *rest]) for name, words in HOSTILE]
+        others = [(hub.token, ["clean", "org/gated", "org/closed", "--split", "test", *rest])]
+        others += [(tokens[name], ["clean", *words.split(), *rest]) for name, words in HOSTILE]
         printed = hub.run(STORY, json.dumps(["clean", "org/noisy", "org/clean", *rest]), json.dumps(others))
         yield hub, [json.loads(line) for line in printed.splitlines()]
 
@@ -131,9 +132,14 @@ def test_each_commit_is_a_dataset_and_the_last_one_has_the_card(story):
     assert str(hub.root.parent) not in cards[0]
 
 
+def test_what_is_made_of_a_gated_dataset_is_private(story):
+    hub, lines = story
+    assert lines[4][0] == 0 and hub.is_private("org/closed", "dataset") and not hub.is_private("org/clean", "dataset")
+
+
 @pytest.mark.parametrize("number", range(len(HOSTILE)), ids=lambda number: " as ".join(list(HOSTILE)[number][::-1]))
 def test_errors_are_one_line_and_come_before_the_work(story, number):
     hub, lines = story
-    status, _, error = lines[4 + number]
+    status, _, error = lines[5 + number]
     assert status == 1 and list(HOSTILE.values())[number] in error and error.count("\n") == 1
     assert not hub.exists("org/new", "dataset")

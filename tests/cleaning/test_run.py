@@ -102,6 +102,34 @@ def test_an_audio_folder_becomes_parquet_with_the_audio_inside(tmp_path, model):
     assert result.report.seconds == pytest.approx(0.4) and rows[0]["audio"]["bytes"][:4] == b"RIFF"
 
 
+def test_configurations_stay(tmp_path, model):
+    for config, numbers in {"first": range(4, 6), "second": range(6, 9)}.items():
+        path = tmp_path / "noisy" / config / "train-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(parquet(numbers))
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}/*.parquet\n" for name in ("first", "second"))
+    (tmp_path / "noisy" / "README.md").write_text(f"---\nlicense: mit\nconfigs:\n{configs}---\n")
+    clean(tmp_path / "noisy", tmp_path / "clean", model)
+    for config, numbers in {"first": [4, 5], "second": [6, 7, 8]}.items():
+        dataset = load_dataset(str(tmp_path / "clean"), config, cache_dir=str(tmp_path / "cache"))
+        assert dataset["train"].with_format("arrow")["id"].to_pylist() == numbers
+    assert "license: mit" in (tmp_path / "clean" / "README.md").read_text()
+
+
+def test_places_that_fsspec_knows(source, tmp_path, model):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(source, "memory://bucket/noisy", recursive=True)
+    clean(source, tmp_path / "clean", model, split=["test"])
+    result = clean("memory://bucket/noisy", "memory://bucket/clean", model, split=["test"])
+    (path,) = memory.glob("memory://bucket/clean/data/*.parquet")
+    tables = [pq.read_table(memory.open(path)), pq.read_table(next((tmp_path / "clean" / "data").iterdir()))]
+    assert tables[0].equals(tables[1]) and result.report.rows == 4
+    again = clean("memory://bucket/noisy", "memory://bucket/clean", model, split=["test"])
+    assert again.resumed == 1 and memory.exists("memory://bucket/clean/README.md")
+
+
 def test_what_a_target_holds_is_replaced_only_if_that_is_wanted(source, tmp_path, model):
     target = tmp_path / "clean"
     clean(source, target, model, split=["test"])
@@ -116,6 +144,14 @@ def test_what_a_target_holds_is_replaced_only_if_that_is_wanted(source, tmp_path
     clean(source, target, model, split=["test"], options=other, overwrite=True)
     assert list(contents(target)) != [first] and len(contents(target)) == 1
     assert (target / "notes.txt").exists() and not list(target.rglob(".*.part"))
+
+
+def test_a_target_inside_the_source_or_a_file(source, tmp_path, model):
+    with pytest.raises(ValueError, match="is a part of the source; give a target outside"):
+        clean(source, f"{source}/clean", model)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file: is a file; give a folder"):
+        clean(source, tmp_path / "file", model)
 
 
 def test_strict_stops_at_the_first_bad_row_and_leaves_nothing(source, tmp_path, model, capsys):
