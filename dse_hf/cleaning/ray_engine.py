@@ -6,6 +6,7 @@ to the same place.
 
 import logging
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import one_line
@@ -49,10 +50,10 @@ def run_on_ray(
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         room = _room(ray, cpus_per_actor, gpus_per_actor)
-        numbers = ray.data.from_items([{"shard": i} for i in range(len(shards))], override_num_blocks=len(shards))
-        reports = numbers.map_batches(
+        tasks = [{"number": number, "shard": pickle.dumps(shard)} for number, shard in enumerate(shards)]
+        reports = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             _Actor,
-            fn_constructor_args=(ray.put(work), ray.put(list(shards)), int(cpus_per_actor), bool(gpus_per_actor)),
+            fn_constructor_args=(work, int(cpus_per_actor), bool(gpus_per_actor)),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=max(1, min(num_actors or room, len(shards)))),
             num_cpus=cpus_per_actor,
@@ -61,7 +62,7 @@ def run_on_ray(
         for row in reports.iter_rows():
             report = ShardReport.from_json(row["report"])
             progress(report.rows, report.seconds)
-            yield shards[row["shard"]], report
+            yield shards[row["number"]], report
     except ray.exceptions.RayError as error:
         raise ValueError(_reason(error)) from error
     finally:
@@ -97,18 +98,14 @@ def _reason(error: BaseException) -> str:
 
 
 class _Actor:
-    """Cleans the shards whose numbers it is sent."""
+    """Cleans the shards that it is sent."""
 
-    def __init__(self, work, shards, threads: int, on_gpu: bool):
-        import ray
+    def __init__(self, work: Work, threads: int, on_gpu: bool):
         import torch
 
         torch.set_num_threads(max(1, threads))
-        self.shards = ray.get(shards)
-        self.clean = ShardCleaner(ray.get(work), "cuda" if on_gpu else "cpu")
+        self.clean = ShardCleaner(work, "cuda" if on_gpu else "cpu")
 
     def __call__(self, batch: dict) -> dict:
-        return {
-            "shard": batch["shard"],
-            "report": [self.clean(self.shards[number]).to_json() for number in batch["shard"]],
-        }
+        reports = [self.clean(pickle.loads(shard)).to_json() for shard in batch["shard"]]
+        return {"number": batch["number"], "report": reports}

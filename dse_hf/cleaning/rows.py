@@ -77,10 +77,11 @@ class RowCleaner:
     def _clean(self, item, model) -> CleanedRow:
         try:
             opened = AudioItem.open(item, self.folder)
+            source: Any = opened.source
             with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
                 result = separate_file(
                     model,
-                    opened.source,
+                    source,
                     folder,
                     sources=[self.first] if self.options.background_column is None else None,
                     file_format=opened.file_format,

@@ -71,8 +71,9 @@ class ShardReport:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ShardReport":
-        values = json.loads(text)
-        return cls(**{**values, "errors": Counter(values["errors"]), "formats": Counter(values["formats"])})
+        report = cls(**json.loads(text))
+        report.errors, report.formats = Counter(report.errors), Counter(report.formats)
+        return report
 
 
 class TableCleaner:

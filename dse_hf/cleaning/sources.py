@@ -99,7 +99,7 @@ def open_source(
         ValueError: there is no such dataset, configuration, split or revision; it may not be read; or it consists of
             other files than parquet or audio.
     """
-    name = os.fspath(name)
+    name = str(name)
     if is_hub_id(name):
         source = _open_on_hub(name, revision)
     elif revision is not None:

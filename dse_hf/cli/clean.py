@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
         from ..cleaning import CleaningOptions, clean_repository
     names = ("column", "keep_original", "background_column", "background_db", "scores", "min_dnsmos", "strict")
+    options = None
     try:
         options = CleaningOptions(**{name: getattr(args, name) for name in names})
     except ValueError as error:

@@ -11,7 +11,7 @@ from dse_hf.cleaning import CleaningOptions, clean_repository
 from .datasets import FILES, parquet, tiny_model
 
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # read when ray is imported
 # A lost machine is noticed within a second.
 NOTICED_SOON = {
     "health_check_initial_delay_ms": 0,

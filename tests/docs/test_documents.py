@@ -40,10 +40,10 @@ NOT_RUN = {
 }
 # Options of other programs.
 OTHERS = (
-    "--block --clients --cpu --cpus-per-task --depth --exclude --first --flavor --head --help_all --machine_rank "
-    "--main_process_ip --main_process_port --minutes --nodelist --nodes --nproc_per_node --ntasks-per-node "
-    "--num_machines --num_processes --only --output --pause --per-snr --port --rounds --seconds --secrets "
-    "--split --steps --write"
+    "--block --clients --cpu --cpus-per-task --depth --exclude --first --flavor --generate --head --help_all "
+    "--machine_rank --main_process_ip --main_process_port --minutes --nodelist --nodes --nproc_per_node "
+    "--ntasks-per-node --num_machines --num_processes --only --output --pause --per-snr --port --rounds "
+    "--seconds --secrets --split --steps --write"
 )
 # Documents that publish, and what.
 MADE_ON_THE_HUB = {"README.md": "org/tuned", "docs/publish.md": "org/waveunet"}
