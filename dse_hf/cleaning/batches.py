@@ -30,12 +30,11 @@ class TogetherModel:
         A row that cannot be read, or is very long, gets the model `otherwise`.
         """
         waveforms = list(pool.map(self._read, sources))
-        known = [number for number, waveform in enumerate(waveforms) if waveform is not None]
-        estimates = self.estimates([waveforms[number] for number in known])
-        models = [otherwise] * len(waveforms)
-        for number, estimate in zip(known, estimates):
-            models[number] = _KnownResult(self.model.config, estimate)
-        return models
+        estimates = iter(self.estimates([waveform for waveform in waveforms if waveform is not None]))
+        return [
+            otherwise if waveform is None else _KnownResult(self.model.config, next(estimates))
+            for waveform in waveforms
+        ]
 
     def _read(self, source: Callable[[], bytes | str]) -> Tensor | None:
         try:

@@ -40,6 +40,7 @@ def run_on_ray(
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ImportError as error:
         raise ValueError(f"engine ray: {one_line(error)}; run: pip install 'dse-hf[cluster]'") from error
     started = not ray.is_initialized()
