@@ -7,10 +7,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio import AudioError, read_audio
+from ..audio import AudioError, AudioReader, Resampler
+from ..models.modeling_level import LevelMeter, knows_every_level
 from ..models.modeling_separation_stream import SeparationStream
 from .rows import FirstAndRest
 
@@ -29,27 +31,35 @@ class TogetherModel:
 
         A row that cannot be read, or is very long, gets the model `otherwise`.
         """
-        waveforms = list(pool.map(self._read, sources))
-        estimates = iter(self.estimates([waveform for waveform in waveforms if waveform is not None]))
-        return [
-            otherwise if waveform is None else _KnownResult(self.model.config, next(estimates))
-            for waveform in waveforms
-        ]
+        rows = list(pool.map(self._read, sources))
+        estimates = iter(self._estimates([row for row in rows if row is not None]))
+        return [otherwise if row is None else _KnownResult(self.model.config, next(estimates)) for row in rows]
 
-    def _read(self, source: Callable[[], bytes | str]) -> Tensor | None:
+    def _read(self, source: Callable[[], bytes | str]) -> tuple[Tensor, float] | None:
+        """A row (C, n) at the rate of the model, and the factor for the network, as `separate_file` finds them."""
+        config = self.model.config
         try:
-            samples = read_audio(source(), self.model.config.sampling_rate, max_seconds=LONGEST)
+            with AudioReader(source()) as reader:
+                resampler = Resampler(reader.sampling_rate, config.sampling_rate, reader.channels)
+                meter, blocks, frames = LevelMeter(reader.sampling_rate), [], 0
+                for block in reader:
+                    if not knows_every_level(config):
+                        meter.add(torch.from_numpy(np.ascontiguousarray(block.T)))
+                    blocks.append(resampler.push(block))
+                    frames += len(block)
+                    if frames > LONGEST * reader.sampling_rate:
+                        return None
         except AudioError:
             return None  # `separate_file` will say what is wrong
-        whole = len(samples) < LONGEST * self.model.config.sampling_rate
-        return torch.from_numpy(samples.T.copy()) if whole else None
+        return torch.from_numpy(np.concatenate([*blocks, resampler.flush()]).T.copy()), meter.gain()
 
     @torch.no_grad()
-    def estimates(self, waveforms: Iterable[Tensor]) -> list[Tensor]:
-        """Separates waveforms (C, n) of any lengths. Returns the first source (1, C, n) of each."""
+    def _estimates(self, rows: Iterable[tuple[Tensor, float]]) -> list[Tensor]:
+        """Separates rows of any lengths. Returns the first source (1, C, n) of each."""
         streams = []
-        for waveform in waveforms:
+        for waveform, gain in rows:
             stream = _TileStream(self.model)
+            stream.gain = gain
             stream.push(waveform[None])
             stream.flush()
             streams.append(stream)
@@ -67,12 +77,13 @@ class TogetherModel:
 
 @dataclass
 class _Tile:
-    """A window (1, C, T) of a row. `length` samples of the network's output are wanted, from `kept` on."""
+    """A window (1, C, T) for the network. `length` samples of its output are wanted, from `kept` on."""
 
     window: Tensor
     kept: int
     length: int
-    first: int = 0  # of the window, which they begin at
+    signal: Any = None  # the window before it was brought to the level of the network
+    first: int = 0  # sample of the window that they begin at
     predicted: Any = None
 
 
@@ -86,15 +97,16 @@ class _TileStream(SeparationStream):
         self.network, self.tiles = model, self.model.tiles
 
     def _complete(self, predicted: Tensor, window: Tensor, first: int) -> Tensor:
-        self.tiles[-1].first = first
+        self.tiles[-1].signal, self.tiles[-1].first = window, first
         return predicted
 
     def sources(self) -> Tensor:
         """All sources but the last (1, K - 1, C, n), when all tiles have their `predicted`."""
         self.model = self.network
-        return self._join(
-            [SeparationStream._complete(self, tile.predicted, tile.window, tile.first) for tile in self.tiles]
-        )
+        return self._join([self._completed(tile) for tile in self.tiles])
+
+    def _completed(self, tile: _Tile) -> Tensor:
+        return super()._complete(self._undo_gain(tile.predicted), tile.signal, tile.first)
 
 
 class _Collector:

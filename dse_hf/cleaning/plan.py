@@ -36,15 +36,16 @@ class ModelId:
 
     def load(self, device: str = "auto"):
         """Loads it on this machine, where it must be the same."""
-        from transformers.utils import logging
+        from ..loading import load_separator, needs_transformers
 
-        from ..loading import load_model
-
-        logging.disable_progress_bar()  # of loading weights, once for every process
         source = find_model(self.name, self.commit)
         if ModelId.of(source).digest != self.digest:
             raise ValueError(f"model {self.name!r}: has changed, or is another one on this machine; start again")
-        return load_model(source, device, self.dtype)
+        if needs_transformers(source):
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()  # of loading weights, once for every process
+        return load_separator(source, device, self.dtype)
 
 
 @dataclass(frozen=True)

@@ -3,5 +3,5 @@
 import datasets  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 
-from ..models import modeling_waveunet  # noqa: F401
+from ..models import modeling_waveunet_network, modeling_waveunet_stream  # noqa: F401
 from . import shards  # noqa: F401

@@ -15,8 +15,8 @@ from .modeling_waveunet_frames import FrameConvolution, fold_upsampling, has_fus
 
 
 # Length of a block: shorter blocks spend more time on the small deep levels, longer ones outgrow the cache.
-BLOCK_SAMPLES = 1 << 17
-BLOCK_VALUES = 1 << 23  # the same for wide networks: samples times the values of the widest layer
+BLOCK_SAMPLES = 1 << 15
+BLOCK_VALUES = 1 << 21  # the same for wide networks: samples times the values of the widest layer
 
 
 class WaveUNetStream(SeparationStream):
@@ -47,7 +47,13 @@ class WaveUNetStream(SeparationStream):
     def flush(self) -> Tensor:
         self._check_started()
         if self.finished < self.received:
-            self._enter(self.model.config.input_length_for(self.received) - self.entered - self.trim, last=True)
+            rest = self.model.config.input_length_for(self.received) - self.entered - self.trim
+            # In pieces of few lengths: oneDNN keeps half a megabyte for every length of every convolution.
+            piece = -(-self.tile_length // 4 // self.alignment) * self.alignment
+            while rest > piece + self.alignment:
+                self._enter(piece)
+                rest -= piece
+            self._enter(rest, last=True)
         return self._finish(self.received)
 
     def _enter(self, length: int, last: bool = False) -> None:
@@ -56,7 +62,7 @@ class WaveUNetStream(SeparationStream):
         offset = self.entered - self.buffer_start
         block = self.buffer[..., offset : offset + length].to(self.model.device)
         block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
-        rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
+        rows = group_channels(block * self.gain, self.model.config.channels).mT  # (rows, length, group)
         if self.model.config.average_polarity_flip:
             rows = torch.cat([rows, -rows])
         if self.streams is None:
@@ -67,7 +73,7 @@ class WaveUNetStream(SeparationStream):
         if self.model.config.average_polarity_flip:
             original, flipped = predicted.chunk(2)
             predicted = (original - flipped) / 2
-        predicted = ungroup_channels(predicted, batch, channels)
+        predicted = self._undo_gain(ungroup_channels(predicted, batch, channels))
         self.predicted = predicted if self.predicted is None else torch.cat([self.predicted, predicted], dim=-1)
         self.entered += length
 

@@ -43,12 +43,16 @@ BROKEN = {  # number of the row → its item, and the first word of the reason
 }
 
 
-def encoded(seconds: float, sampling_rate=16000, channels=1, file_format="FLAC", subtype="PCM_16", seed=0) -> bytes:
+def encoded(
+    seconds: float, sampling_rate=16000, channels=1, file_format="FLAC", subtype="PCM_16", seed=0, level=1
+) -> bytes:
     """A file with a tone in noise."""
     time = np.arange(round(seconds * sampling_rate))[:, None] / sampling_rate
     noise = np.random.default_rng(seed).normal(0, 0.05, (len(time), channels))
     file = io.BytesIO()
-    soundfile.write(file, 0.2 * np.sin(1500 * time) + noise, sampling_rate, format=file_format, subtype=subtype)
+    soundfile.write(
+        file, level * (0.2 * np.sin(1500 * time) + noise), sampling_rate, format=file_format, subtype=subtype
+    )
     return file.getvalue()
 
 

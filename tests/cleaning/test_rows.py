@@ -108,6 +108,7 @@ def test_rows_together_give_what_they_give_alone(padding):
     seconds = (0.2, 0.2, 0.21, 0.5, 0.01, 23.0)  # the last one has three tiles
     items = [{"bytes": encoded(length, 16000, 1 + (i == 3), "WAV", "FLOAT", i)} for i, length in enumerate(seconds)]
     items.insert(2, None)
+    items.append({"bytes": encoded(0.2, level=1e-3, subtype="PCM_24")})  # which the network gets louder
     options = CleaningOptions(background_db=-20)
     alone, together = RowCleaner(model, options)(items), RowCleaner(model, options, together=True)(items)
     for first, second in zip(alone, together):

@@ -204,7 +204,7 @@ def run_no_audio(case: Case) -> str:
 
 
 def run_pipeline(case: Case) -> str:
-    """The same files as bytes for the pipeline, which has decoders of its own."""
+    """The same files as bytes for the pipeline."""
     content = _damaged_or_lying_file(case).read_bytes()
     try:
         front, back = pipeline("valid")(content)
