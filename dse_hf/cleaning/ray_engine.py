@@ -7,6 +7,8 @@ to the same place.
 import logging
 import os
 import pickle
+import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import one_line
@@ -74,10 +76,12 @@ def run_on_ray(
 def _connect(ray, address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     try:
+        if address and (match := re.fullmatch(r"(?:ray://)?([\w.-]+):(\d+)", address)):
+            socket.create_connection((match[1], int(match[2])), timeout=10).close()  # Ray would try for minutes
         ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"Ray at {address or 'this machine'}: does not answer ({one_line(error, most=200)})"
+            f"Ray at {address or 'this machine'}: does not answer ({one_line(error, most=200)}); check the address"
         ) from error
 
 

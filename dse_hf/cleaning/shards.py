@@ -1,5 +1,6 @@
 """Cleans one shard: reads its rows, cleans their audio, and writes a parquet file with a report of its own."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -157,8 +158,9 @@ class _ParquetWriter:
         import pyarrow.parquet as pq
 
         self.schema, self.waiting = features.arrow_schema, []
+        self.sink = _Sink(path)
         # As `datasets` writes them: the Hub stores only the pages that differ from earlier versions.
-        self.file = pq.ParquetWriter(path, self.schema, use_content_defined_chunking=True, write_page_index=True)
+        self.file = pq.ParquetWriter(self.sink, self.schema, use_content_defined_chunking=True, write_page_index=True)
 
     def write(self, table) -> None:
         self.waiting.append(table)
@@ -175,12 +177,47 @@ class _ParquetWriter:
         waiting, self.waiting = self.waiting, []
         if any(table.num_rows for table in waiting):
             self.file.write_table(pa.concat_tables(waiting))
+            self.sink.check()
 
     def __enter__(self) -> "_ParquetWriter":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, exception_type, *exception) -> None:
         self.file.close()
+        self.sink.close()
+        if exception_type is None:
+            self.sink.check()
+
+
+class _Sink(io.RawIOBase):
+    """A file for Arrow, which would abort the process if a write failed. The error waits for `check` instead."""
+
+    def __init__(self, path):
+        self.output, self.error = open(path, "wb"), None  # noqa: SIM115
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        try:
+            if self.error is None:
+                self.output.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raises the first error of a write."""
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            try:
+                self.output.close()
+            except OSError as error:
+                self.error = self.error or error
 
 
 def _size(tables: list) -> int:

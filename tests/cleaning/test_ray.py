@@ -69,6 +69,16 @@ def test_a_lost_machine_loses_and_doubles_nothing(cluster, tmp_path):
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
 
+def test_an_address_without_a_cluster(tmp_path):
+    source = tmp_path / "noisy" / "train.parquet"
+    source.parent.mkdir()
+    source.write_bytes(parquet([0]))
+    model = tiny_model(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"Ray at 127\.0\.0\.1:1: does not answer .*; check the address"):
+        options = {"address": "127.0.0.1:1"}
+        clean_repository(source.parent, tmp_path / "clean", model, engine="ray", ray_options=options)
+
+
 def idle_nodes(ray) -> list[str]:
     """The ids of the nodes that have a processor to spare."""
     free = ray._private.state.available_resources_per_node()

@@ -1,7 +1,9 @@
 """Folders: the options, several processes, and what is there before."""
 
+import contextlib
 import os
 import signal
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +12,7 @@ from datasets import load_dataset
 
 from dse_hf.cleaning import CleaningOptions, clean_repository, local
 from dse_hf.cleaning.rows import RowCleaner
+from dse_hf.cleaning.storage import Storage
 from dse_hf.cli import main
 
 from ..audio.sounds import tones
@@ -152,6 +155,14 @@ def test_a_target_inside_the_source_or_a_file(source, tmp_path, model):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file: is a file; give a folder"):
         clean(source, tmp_path / "file", model)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
+def test_a_full_disk_is_one_line(source, tmp_path, model, monkeypatch, capsys):
+    monkeypatch.setattr(Storage, "writing", lambda self, name: contextlib.nullcontext("/dev/full"))
+    assert main(["clean", source, str(tmp_path / "clean"), "--model", model, "--processes", "1"]) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
 
 
 def test_strict_stops_at_the_first_bad_row_and_leaves_nothing(source, tmp_path, model, capsys):
