@@ -2,8 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,20 +25,20 @@ class TogetherModel:
     def __init__(self, model):
         self.model = model
 
-    def prepared(self, sources: Sequence[Callable[[], bytes | str]], otherwise, pool: Executor) -> list:
-        """A model for `separate_file` for each row, which has that row's result already.
+    def models(self, rows: Iterable[tuple[Tensor, float] | None], otherwise) -> list:
+        """A model for `separate_file` for each row that was read, which has its result already.
 
-        A row that cannot be read, or is very long, gets the model `otherwise`.
+        A row that cannot be read, or is very long, is `None`, and gets the model `otherwise`.
         """
-        rows = list(pool.map(self._read, sources))
+        rows = list(rows)
         estimates = iter(self._estimates([row for row in rows if row is not None]))
         return [otherwise if row is None else _KnownResult(self.model.config, next(estimates)) for row in rows]
 
-    def _read(self, source: Callable[[], bytes | str]) -> tuple[Tensor, float] | None:
+    def read(self, open_source: Callable[[], bytes | str]) -> tuple[Tensor, float] | None:
         """A row (C, n) at the rate of the model, and the factor for the network, as `separate_file` finds them."""
         config = self.model.config
         try:
-            with AudioReader(source()) as reader:
+            with AudioReader(open_source()) as reader:
                 resampler = Resampler(reader.sampling_rate, config.sampling_rate, reader.channels)
                 meter, blocks, frames = LevelMeter(reader.sampling_rate), [], 0
                 for block in reader:

@@ -3,10 +3,12 @@
 import copy
 import math
 import tempfile
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,31 @@ class RowCleaner:
 
     def __call__(self, items: Sequence) -> list[CleanedRow]:
         """Cleans items. Each row depends on its own item alone."""
+        return next(self.stream([items]))
+
+    def stream(self, batches: Iterable[Sequence]) -> Iterator[list[CleanedRow]]:
+        """Cleans batches of items one after another.
+
+        Where rows go through the network together, the rows of the next batch are decoded and those of the last one
+        encoded in the meantime.
+        """
         if self.batches is None:
-            return [self._clean(item, self.one_by_one) for item in items]
-        with ThreadPoolExecutor() as pool:  # decoding and encoding release Python's lock
-            models = self.batches.prepared([partial(self._source, item) for item in items], self.one_by_one, pool)
-            return list(pool.map(self._clean, items, models))
+            for items in batches:
+                yield [self._clean(item, self.one_by_one) for item in items]
+            return
+        with ThreadPoolExecutor() as pool:  # the work in it releases Python's lock
+            waiting: deque = deque()  # batches, with their rows that are being decoded
+            encoding: deque = deque()  # rows that are being encoded
+            for items in chain(batches, [None]):
+                if items is not None:
+                    sources = [partial(self._source, item) for item in items]
+                    waiting.append((items, pool.map(self.batches.read, sources)))
+                if len(waiting) > 1 or (items is None and waiting):
+                    ready, decoded = waiting.popleft()
+                    models = self.batches.models(decoded, self.one_by_one)
+                    encoding.append(pool.map(self._clean, ready, models))
+                while len(encoding) > 1 or (items is None and encoding):
+                    yield list(encoding.popleft())
 
     def _source(self, item) -> bytes | str:
         return AudioItem.open(item, self.folder).source

@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +85,25 @@ class TableCleaner:
 
     def __call__(self, table) -> tuple[Any, list[CleanedRow]]:
         """Returns the table with the cleaned column and the new ones, and the rows."""
+        cleaned = self.rows(table[self.column].to_pylist())
+        return self._with_columns(table, cleaned), cleaned
+
+    def stream(self, tables: Iterable) -> Iterator[tuple[Any, list[CleanedRow]]]:
+        """Cleans tables one after another. Yields parts of them, as above."""
+        parts: deque = deque()
+
+        def batches() -> Iterator[list]:
+            for table in tables:
+                for start in range(0, table.num_rows, self.rows.at_once):
+                    parts.append(table.slice(start, self.rows.at_once))
+                    yield parts[-1][self.column].to_pylist()
+
+        for cleaned in self.rows.stream(batches()):
+            yield self._with_columns(parts.popleft(), cleaned), cleaned
+
+    def _with_columns(self, table, cleaned: list[CleanedRow]) -> Any:
         import pyarrow as pa
 
-        cleaned = self.rows(table[self.column].to_pylist())
         options, schema = self.rows.options, self.new_features.arrow_schema
         columns = {name: table[name] for name in table.column_names}
         values: dict[str, list] = {cleaned_column(self.column, options): [row.audio for row in cleaned]}
@@ -98,7 +114,7 @@ class TableCleaner:
                 values[name] = [getattr(row, attribute) for row in cleaned]
         values[ERROR_COLUMN] = [row.error for row in cleaned]
         columns |= {name: pa.array(items, schema.field(name).type) for name, items in values.items()}
-        return pa.table([columns[name] for name in schema.names], schema=schema), cleaned
+        return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 class ShardCleaner:
@@ -117,14 +133,13 @@ class ShardCleaner:
         """
         clean, report = TableCleaner(self.rows, shard.column, shard.new_features), ShardReport()
         with self.storage.writing(shard.name) as path, _ParquetWriter(path, shard.new_features) as writer:
-            for table in shard.part.tables(shard.features, self.work.source):
-                for start in range(0, table.num_rows, self.rows.at_once):
-                    result, rows = clean(table.slice(start, self.rows.at_once))
-                    kept = [self._keeps(shard, report, row) for row in rows]
-                    report.written += sum(kept)
-                    writer.write(result if all(kept) else result.filter(kept))
-                    if progress is not None:
-                        progress(len(rows), sum(row.seconds for row in rows))
+            tables = shard.part.tables(shard.features, self.work.source)
+            for result, rows in clean.stream(tables):
+                kept = [self._keeps(shard, report, row) for row in rows]
+                report.written += sum(kept)
+                writer.write(result if all(kept) else result.filter(kept))
+                if progress is not None:
+                    progress(len(rows), sum(row.seconds for row in rows))
             report.seconds = round(report.seconds, 6)
             writer.finish({REPORT_KEY: report.to_json()})
         return report

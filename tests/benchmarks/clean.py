@@ -4,11 +4,10 @@
     python tests/benchmarks/clean.py [--only speed,memory] [--rounds 2] [--short 120] [--long 8] [--device cpu]
 
 - speed: rows of 2 s and of 60 s, by the loop that a user would write, by one process and two (one thread each), and by
-  two actors of Ray. What is compared runs in turns; the result is the best round, and its ratio to the loop. The last
-  line compares short rows with one long file.
+  two actors of Ray; and one long file. What is compared runs in turns; the result is the best round, and ratios.
 - memory: the peak of one process for 1,000 and for 10,000 short rows, with a small network.
 
-On a machine that others use too, the numbers vary; the ratios vary less.
+On a machine that others use too, only what is measured by CPU time can be compared.
 """
 
 import argparse
@@ -84,7 +83,12 @@ def speed(args) -> None:
     names = {"loop": ENGINES[0], "1": ENGINES[1], "2": ENGINES[2], "ray": ENGINES[3]}
     engines = [names[name] for name in args.engines.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
-        best: dict[tuple, float] = {}
+        best: dict[tuple, tuple[float, float]] = {}
+
+        def note(engine: str, seconds: float, speeds: tuple[float, float]) -> None:
+            best[engine, seconds] = max(best.get((engine, seconds), speeds), speeds)
+            print(f"  {engine}, {seconds:g} s: {speeds[0]:.1f}x real time, {speeds[1]:.1f}x per CPU", flush=True)
+
         file = Path(temporary, "long.flac")
         samples = np.random.default_rng(0).normal(0, 0.1, round(FILE * RATE))
         soundfile.write(file, samples, RATE, subtype="PCM_16")
@@ -96,34 +100,46 @@ def speed(args) -> None:
             for seconds, source in sources.items():
                 for engine in engines:
                     target = Path(temporary, f"{engine}-{seconds}-{round_number}")
-                    value = loop(model, source) if engine == "loop" else ours(engine, source, target, args.device)
-                    best[engine, seconds] = max(best.get((engine, seconds), 0), value)
-                    print(f"  {engine}, rows of {seconds:g} s: {value:.1f}x real time", flush=True)
-            started = time.perf_counter()
+                    is_loop = engine == "loop"
+                    note(engine, seconds, loop(model, source) if is_loop else ours(engine, source, target, args))
+            started = clocks()
             separate_file(model, file, temporary, sources=["foreground"], file_format="flac", overwrite=True)
-            value = FILE / (time.perf_counter() - started)
-            best["file", FILE] = max(best.get(("file", FILE), 0), value)
-    print("\n| rows | engine | rows per second | times real time | against the loop |\n|---|---|---|---|---|")
-    for (engine, seconds), value in sorted(best.items(), key=lambda entry: entry[0][1]):
-        ratio = value / best["loop", seconds] if ("loop", seconds) in best else float("nan")
-        print(f"| {seconds:g} s | {engine} | {value / seconds:.2f} | {value:.1f} | {ratio:.2f} |")
-    for (engine, seconds), value in best.items():
-        if engine == "1 process" and seconds == SHORT:
-            print(f"\nshort rows in one process: {value / best['file', FILE]:.2f} of the speed of one long file")
-        if engine == "2 processes" and ("1 process", seconds) in best:
-            print(f"rows of {seconds:g} s: two processes are {value / best['1 process', seconds]:.2f} times one")
-        if engine == ENGINES[3] and ("2 processes", seconds) in best:
-            print(f"rows of {seconds:g} s: Ray is {value / best['2 processes', seconds]:.2f} of two processes")
+            note("one file", FILE, speeds_of(FILE, started, clocks()))
+    print("\n| rows | engine | rows per second | times real time | per CPU second |\n|---|---|---|---|---|")
+    for (engine, seconds), (wall, cpu) in sorted(best.items(), key=lambda entry: entry[0][1]):
+        print(f"| {seconds:g} s | {engine} | {wall / seconds:.2f} | {wall:.1f} | {cpu:.1f} |")
+    print()
+    for seconds in sources:
+        compare(best, ("1 process", seconds), ("one file", FILE), cpu=True)
+        compare(best, ("1 process", seconds), ("loop", seconds), cpu=True)
+        compare(best, ("2 processes", seconds), ("1 process", seconds))
+        compare(best, (ENGINES[3], seconds), ("2 processes", seconds))
 
 
-def loop(model, source: Path) -> float:
-    """Times real time of what a user would write."""
+def compare(best: dict, first: tuple, second: tuple, cpu: bool = False) -> None:
+    """Prints a ratio of speeds, by CPU time for what runs in one process."""
+    if first in best and second in best:
+        ratio = best[first][cpu] / best[second][cpu]
+        print(f"{first[0]} on {first[1]:g} s is {ratio:.2f} of {second[0]} on {second[1]:g} s{' (CPU)' * cpu}")
+
+
+def clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def speeds_of(seconds: float, start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+    """Times real time, by the wall clock and by the CPU time of this process."""
+    return seconds / (end[0] - start[0]), seconds / max(end[1] - start[1], 1e-9)
+
+
+def loop(model, source: Path) -> tuple[float, float]:
+    """The speeds of what a user would write."""
     import torch
     from datasets import Audio, load_dataset
 
     dataset = load_dataset(str(source), split="train", cache_dir=str(source / "cache"))
     dataset = dataset.cast_column("audio", Audio(decode=False))
-    done, total, started = [], 0.0, time.perf_counter()
+    done, total, started = [], 0.0, clocks()
     for row in dataset:
         samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32", always_2d=True)
         cleaned = model.separate(torch.from_numpy(samples.T.copy()), rate)["foreground"]
@@ -131,19 +147,19 @@ def loop(model, source: Path) -> float:
         soundfile.write(file, cleaned.T.numpy(), rate, format="FLAC", subtype="PCM_16")
         done.append({**row, "audio": {"bytes": file.getvalue(), "path": row["audio"]["path"]}})
         total += len(samples) / rate
-    return total / (time.perf_counter() - started)
+    return speeds_of(total, started, clocks())
 
 
-def ours(engine: str, source: Path, target: Path, device: str) -> float:
-    """Times real time between the first and the last report of progress: without the time to start."""
+def ours(engine: str, source: Path, target: Path, args) -> tuple[float, float]:
+    """The speeds between the first and the last report of progress: without the time to start."""
     from dse_hf.cleaning import clean_repository
 
-    reports: list[tuple[float, float]] = []
+    reports: list[tuple] = []
 
     def progress(state) -> None:
-        reports.append((time.perf_counter(), state.seconds))
+        reports.append((clocks(), state.seconds))
 
-    options: dict = {"device": device}
+    options: dict = {"device": args.device}
     if engine.startswith("ray"):
         options = {"engine": "ray", "ray_options": {"num_actors": 2}}
     else:
@@ -151,7 +167,8 @@ def ours(engine: str, source: Path, target: Path, device: str) -> float:
     clean_repository(source, target, progress=progress, **options)
     # The first reports of both processes come when both have begun.
     (start, before), (end, after) = reports[1], reports[-1]
-    return (after - before) / (end - start)
+    wall, cpu = speeds_of(after - before, start, end)
+    return wall, cpu if engine == "1 process" else float("nan")
 
 
 # ── Memory ──

@@ -15,14 +15,14 @@ from .datasets import BROKEN, FEATURES, FILES, parquet, row, tiny_model
 
 
 CARD = "---\nlicense: cc-by-4.0\nlanguage:\n- en\n---\n# Noisy\n"
-# Runs a command again and again, and kills its process before it cleans batch 11, then 14. Prints the exit statuses,
+# Runs a command again and again, and kills its process at its row 130, then at its row 150. Prints the exit statuses,
 # and what the target holds then. Runs other commands, and prints their exit statuses and errors.
 STORY = """
 import contextlib, io, json, os, signal, sys, datasets
 from dse_hf.cleaning import clean_repository, rows
 from dse_hf.cli import main
 command, others = map(json.loads, sys.argv[1:])
-clean = rows.RowCleaner.__call__
+clean = rows.RowCleaner._clean
 
 def run(command):
     texts = io.StringIO(), io.StringIO()
@@ -30,17 +30,17 @@ def run(command):
         status = main(command)
     print(json.dumps([status, *(text.getvalue() for text in texts)]), flush=True)
 
-for batches in (11, 14):
+for count in (130, 150):
     if child := os.fork():
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         continue
-    def killed(self, items):
-        global batches
-        batches -= 1
-        if batches == 0:
+    def killed(self, item, model):
+        global count
+        count -= 1
+        if count == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return clean(self, items)
-    rows.RowCleaner.__call__ = killed
+        return clean(self, item, model)
+    rows.RowCleaner._clean = killed
     run(command)
 run(command)
 print(json.dumps({split: [rows.num_rows, str(rows.features["audio"]), rows.with_format("arrow")["id"].to_pylist()]
