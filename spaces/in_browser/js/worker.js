@@ -1,0 +1,80 @@
+// The worker: it separates while the page stays free. The page ends it to cancel.
+
+import { fetchBytes, loadManifest, missingBytes } from "./downloads.js";
+import { BACKENDS, availableBackends, loadNetwork } from "./network.js";
+import { Refusal, openSound } from "./read.js";
+import { separate } from "./separate.js";
+import { openFolder } from "./wav.js";
+
+let manifest = null;
+let loaded = null; // { backend, run }
+let answerFromPage = null; // to the last question
+
+const jobs = { describe, separate: separateFile };
+
+self.onmessage = async ({ data }) => {
+  if (data.type === "answer") return answerFromPage(data.value);
+  try {
+    self.postMessage({ type: "done", value: await jobs[data.type](data) });
+  } catch (error) {
+    self.postMessage({ type: "failed", text: textOf(error), known: error instanceof Refusal });
+    if (!(error instanceof Refusal)) console.warn(error);
+  }
+};
+
+/** What the browser has, and what each choice would still download. */
+async function describe() {
+  manifest ??= await loadManifest();
+  const backends = {};
+  for (const name of await availableBackends()) {
+    backends[name] = { title: BACKENDS[name].title, missing: await missingBytes(manifest, filesOf(name)) };
+  }
+  return { backends, model: manifest.model };
+}
+
+async function separateFile({ file, backend, best }) {
+  manifest ??= await loadManifest();
+  const sound = await openSound(file, (blob, rate) => ask({ type: "decode", file: blob, rate }));
+  if (loaded?.backend !== backend) loaded = { backend, run: await load(backend) };
+  const folder = await openFolder();
+  const started = performance.now();
+  const progress = (frames) =>
+    self.postMessage({
+      type: "progress",
+      done: frames / sound.rate,
+      total: sound.frames / sound.rate,
+      elapsed: (performance.now() - started) / 1000,
+    });
+  progress(0);
+  const result = await separate(sound, { run: loaded.run, model: manifest.model, best, folder, progress });
+  return { ...result, backend, elapsed: (performance.now() - started) / 1000 };
+}
+
+async function load(backend) {
+  const total = await missingBytes(manifest, filesOf(backend));
+  let done = 0;
+  const report = (bytes) => self.postMessage({ type: "download", done: (done += bytes), total });
+  report(0);
+  return loadNetwork(backend, manifest.model, (path) => fetchBytes(manifest, path, report));
+}
+
+function filesOf(backend) {
+  return [`vendor/ort.${BACKENDS[backend].program}.bin`, manifest.model.file];
+}
+
+function ask(question) {
+  self.postMessage(question);
+  return new Promise((resolve) => (answerFromPage = resolve));
+}
+
+function textOf(error) {
+  if (error instanceof Refusal) return error.message;
+  if (error.name === "QuotaExceededError") return "The browser has no more room for the results: choose a shorter sound.";
+  if (error instanceof TypeError && /fetch|network|arrived|answered/i.test(error.message)) {
+    return "The model could not be downloaded: check the connection, and try again.";
+  }
+  if (error instanceof RangeError || /memory|bad_alloc/i.test(error.message)) {
+    return "The browser has no more memory for this: close other pages, or choose one thread under “Settings”.";
+  }
+  return `This did not work (${String(error.message || error).split("\n")[0].slice(0, 120)}): try again, or choose another file.`;
+}
