@@ -19,6 +19,7 @@ from dse_hf.app.sounds import EXAMPLES
 from dse_hf.errors import one_line
 from dse_hf.export import export_onnx
 from dse_hf.loading import DEFAULT_MODEL, load_model
+from dse_hf.models.modeling_level import knows_every_level
 
 
 FOLDER = Path(__file__).resolve().parent
@@ -86,6 +87,7 @@ def write_model(out: Path, dtype: str) -> dict:
         content = Path(result.path).read_bytes()
     write(out / "model.bin", content)
     metadata = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(content).metadata_props}
+    metadata["level_invariant"] = knows_every_level(model.config)
     return {"file": "model.bin", "name": DEFAULT_MODEL, **metadata}
 
 

@@ -9,6 +9,8 @@ const engine = new Engine();
 const view = new ResultView();
 let backends = {}; // as the worker describes them
 let busy = false;
+let runs = 0; // that have ended
+let described = null; // the last call of `describe`
 let ended = null; // ends the recording that goes on
 
 async function separate(file, name = file.name) {
@@ -21,6 +23,7 @@ async function separate(file, name = file.name) {
   element("bar").removeAttribute("value");
   announce(`Separating ${name}`);
   try {
+    await described;
     const options = { backend: element("backend").value, best: element("best").checked };
     const result = await engine.separate(file, options, report);
     view.show(result, name);
@@ -31,7 +34,8 @@ async function separate(file, name = file.name) {
   }
   busy = false;
   setBusy(false);
-  await describe();
+  described = describe();
+  document.body.dataset.done = ++runs; // for tests
 }
 
 function report(message) {
@@ -41,6 +45,10 @@ function report(message) {
     element("state").textContent = total
       ? `Downloading the model, once: ${megabytes(done)} of ${megabytes(total)}`
       : "Starting the model …";
+    return;
+  }
+  if (message.type === "reading") {
+    element("state").textContent = `Reading: ${duration(done)} of ${duration(total)}`;
     return;
   }
   const speed = done / Math.max(message.elapsed, 1e-9);
@@ -160,5 +168,5 @@ async function startServiceWorker() {
 
 listen();
 view.listen();
-describe();
+described = describe();
 startServiceWorker();

@@ -44,6 +44,12 @@ export async function loadNetwork(backend, model, bytesOf) {
   };
 }
 
+/** Brings a sound to another level before the network, and back after it. The factor is a power of two. */
+export function atLevel(run, gain) {
+  if (gain === 1) return run;
+  return async (window) => (await run(window.map((value) => value * gain))).map((value) => value / gain);
+}
+
 /** Runs the network on a sound and on its negative, and takes half the difference: better, in twice the time. */
 export function bothPolarities(run) {
   return async (window) => {

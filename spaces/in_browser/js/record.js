@@ -4,7 +4,7 @@
 export async function startRecording() {
   const stream = await navigator.mediaDevices.getUserMedia({
     // The sound as it is: the browser's own denoiser would leave nothing to do.
-    audio: { noiseSuppression: false, echoCancellation: false, autoGainControl: false },
+    audio: { channelCount: 1, noiseSuppression: false, echoCancellation: false, autoGainControl: false },
   });
   const recorder = new MediaRecorder(stream);
   const parts = [];

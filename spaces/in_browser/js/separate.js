@@ -1,15 +1,17 @@
 // From a sound to its foreground and background, in constant memory.
 
+import { LevelMeter } from "./level.js";
 import { PictureMaker } from "./picture.js";
 import { Refusal } from "./read.js";
 import { Resampler } from "./resample.js";
-import { Tiles, bothPolarities } from "./network.js";
+import { Tiles, atLevel, bothPolarities } from "./network.js";
 import { WavWriter, freeBytes, quantize } from "./wav.js";
 
-const TILE_SECONDS = 12;
+const TILE_SECONDS = 16; // longer ones are a little faster, and take more memory
 
 /**
- * Separates a sound of `openSound`. Calls `progress(frames)` with the samples that are done.
+ * Separates a sound of `openSound`. Calls `progress(frames, phase)` with the samples that are done; the first phase,
+ * "reading", measures the level.
  *
  *     sound ─┬─▶ resample ─▶ network ─▶ resample back ─▶ foreground
  *            └─▶ queue ──────────────────────────────────▶ minus the foreground: background
@@ -27,11 +29,10 @@ export async function separate(sound, { run, model, best, folder, progress }) {
     foreground: await WavWriter.create(folder, "foreground.wav", format),
     background: await WavWriter.create(folder, "background.wav", format),
   };
+  const gain = model.level_invariant ? 1 : await levelGain(sound, (frames) => progress(frames, "reading"));
+  const compute = atLevel(best ? bothPolarities(run) : run, gain);
   const pictures = new PictureMaker(["input", "foreground", "background"], sound.frames, sound.rate);
-  const channels = Array.from(
-    { length: sound.channels },
-    () => new Channel(sound.rate, model, best ? bothPolarities(run) : run),
-  );
+  const channels = Array.from({ length: sound.channels }, () => new Channel(sound.rate, model, compute));
   let frames = 0;
 
   const emit = (parts) => {
@@ -49,7 +50,7 @@ export async function separate(sound, { run, model, best, folder, progress }) {
     writers.background.write(background);
     pictures.push({ input: mixture, foreground, background });
     frames += length;
-    progress(frames);
+    progress(frames, "separating");
   };
 
   for await (const planes of sound.blocks()) {
@@ -62,6 +63,16 @@ export async function separate(sound, { run, model, best, folder, progress }) {
   if (!frames) throw new Refusal("The file has no sound: choose another one.");
   const files = { foreground: await writers.foreground.finish(), background: await writers.background.finish() };
   return { format, frames, files, pictures: pictures.finish() };
+}
+
+async function levelGain(sound, progress) {
+  const meter = new LevelMeter(sound.rate);
+  let frames = 0;
+  for await (const planes of sound.blocks()) {
+    meter.push(planes);
+    progress((frames += planes[0].length));
+  }
+  return meter.gain();
 }
 
 async function nextTile(channels, atEnd = false) {

@@ -38,14 +38,14 @@ async function separateFile({ file, backend, best }) {
   if (loaded?.backend !== backend) loaded = { backend, run: await load(backend) };
   const folder = await openFolder();
   const started = performance.now();
-  const progress = (frames) =>
-    self.postMessage({
-      type: "progress",
-      done: frames / sound.rate,
-      total: sound.frames / sound.rate,
-      elapsed: (performance.now() - started) / 1000,
-    });
-  progress(0);
+  let separating = started;
+  const progress = (frames, phase) => {
+    const now = performance.now();
+    if (phase === "reading") separating = now;
+    const [done, total] = [frames / sound.rate, sound.frames / sound.rate];
+    self.postMessage({ type: phase, done, total, elapsed: (now - separating) / 1000 });
+  };
+  progress(0, "reading");
   const result = await separate(sound, { run: loaded.run, model: manifest.model, best, folder, progress });
   return { ...result, backend, elapsed: (performance.now() - started) / 1000 };
 }
