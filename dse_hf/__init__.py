@@ -10,6 +10,8 @@ import os
 import lazy_loader
 import wrapt
 
+from . import registry
+
 
 # ONNX Runtime (exports, DNSMOS; torchmetrics imports it) reports to its maker unless told not to before its import,
 # and its thread aborts or hangs processes that are forked later. Whoever wants the reports sets this to 0.
@@ -24,11 +26,13 @@ __all__ += ["__version__"]
 # ── Registration with transformers, as soon as that is imported (at once if it was before) ──
 
 
-@wrapt.when_imported("transformers")
 def _register_models(module) -> None:
-    from . import registry
-
     registry.register_with_transformers()
+
+
+# A file of models/ may be what imports transformers. Then its classes are there only at its own end.
+for _name in ("transformers", *registry.modules()):
+    wrapt.register_post_import_hook(_register_models, _name)
 
 
 # Pipelines are slow to import, and few programs want them. Two steps, as our module may be what imports theirs.

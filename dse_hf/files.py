@@ -21,15 +21,34 @@ def temporary_name(path: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Generator[Path]:
-    """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed."""
+def atomic_write(path: str | os.PathLike, overwrite: bool = True) -> Generator[Path]:
+    """Yields a temporary name to write to. If the block succeeds, the file is renamed to `path`, otherwise removed.
+
+    Without `overwrite`, a file that has the name by then stays, and a FileExistsError is raised.
+    """
     part = temporary_name(path)
     try:
         yield part
-        os.replace(part, path)
+        if overwrite:
+            os.replace(part, path)
+        else:
+            _rename_to_new(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _rename_to_new(part: Path, path: str | os.PathLike) -> None:
+    if os.name == "nt":
+        os.rename(part, path)  # where this fails if the name is taken
+        return
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        open(path, "xb").close()
+        os.replace(part, path)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -1,18 +1,23 @@
 """Finds and loads a model by its name: an embedded one, a folder, or one on the Hub."""
 
+import contextlib
 import difflib
-import json
+import logging
 import os
 import re
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import one_line
-from .registry import MODEL_TYPES
+from .model_files import INDEX, check_finite, check_weights, checked_config, read_weights
+from .registry import MODEL_TYPES, load_object
 
 
 if TYPE_CHECKING:
+    import torch
+
     from .models.modeling_separation import SeparationMixin
 
 
@@ -23,8 +28,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _FOLDER = Path(__file__).with_name("pretrained")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_INDEX = "model.safetensors.index.json"
-_MAX_CONFIG_BYTES = 1_000_000
+_LOG = logging.getLogger(__name__)
 _HUB_SECONDS = 10.0  # how long to wait for the first answer of the Hub
 
 
@@ -74,66 +78,114 @@ def load_model(
         ValueError: the model does not exist, is of another type, or its files are damaged or do not fit each other;
             or the device or dtype is not available. The message is one line that says what to do.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r}: give one of {', '.join(DTYPES)}")
-    torch_device = _available_device(device)
-    if dtype == "auto" and torch_device.type != "cuda":
-        dtype = "float32"
-    if dtype == "bfloat16" and torch_device.type == "cpu":
-        _warn_of_slow_bfloat16()
+    torch_device, dtype = _place(device, dtype)
     source = name if isinstance(name, ModelSource) else find_model(name, revision)
     model: Any = load_source(source, dtype)  # the type of `to` is hidden by the decorator of transformers
     return model.to(torch_device).eval()
 
 
-def _warn_of_slow_bfloat16() -> None:
-    from transformers.utils import logging
+def load_separator(
+    name: "str | os.PathLike | ModelSource" = DEFAULT_MODEL,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+) -> "SeparationMixin":
+    """As [`load_model`], for programs that only separate: without transformers, if the type of the model allows it.
 
-    from .processor import computes_bfloat16_quickly
-
-    if not computes_bfloat16_quickly():
-        message = "dtype bfloat16: this processor has no instructions for it; float32 is faster"
-        logging.get_logger(__name__).warning(message)
+    Then the import of torch is most of what the program waits for. The model has `separate` and `separation_stream`,
+    and is no `PreTrainedModel`.
+    """
+    source = name if isinstance(name, ModelSource) else find_model(name, revision)
+    if needs_transformers(source):
+        return load_model(source, device, dtype)
+    torch_device, dtype = _place(device, dtype)
+    with _explained(source):
+        model = _load_separator(source.folder, dtype)
+    model.name_or_path = source.name
+    return model.to(torch_device).eval()
 
 
 def find_model(name: str | os.PathLike = DEFAULT_MODEL, revision: str | None = None) -> ModelSource:
     """The first step of [`load_model`]: finds the files of the model, and downloads them if they are on the Hub."""
-    from transformers.utils import logging
-
     name = str(name)
     source = _find_here(name)
     if source is None:
         source = _get_from_hub(name, revision)
     elif revision is not None:
         raise ValueError(f"model {name!r}: is {source.kind}, which has no revision {revision!r}; leave it out")
-    logging.get_logger(__name__).info(f"{source}, {source.folder}")
+    _LOG.info("%s, %s", source, source.folder)
     return source
 
 
 def load_source(source: ModelSource, dtype: str = "auto") -> "SeparationMixin":
     """The second step of [`load_model`]: checks the files, and loads them with `dtype` as in `from_pretrained`."""
+    import torch
     import transformers
 
     import dse_hf  # noqa: F401 (registers our models with transformers)
 
     # If trust_remote_code were not set, transformers would ask whether to run code from the repository.
     options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        _check_model_type(source.folder / "config.json")
+    with _explained(source):
+        checked_config(source.folder)
         config = transformers.AutoConfig.from_pretrained(source.folder, **options)
-        _check_weights(source.folder, config)
+        with torch.device("meta"):
+            check_weights(source.folder, transformers.AutoModel.from_config(config))
         model = transformers.AutoModel.from_pretrained(
             source.folder, config=config, dtype=dtype, use_safetensors=True, **options
         )
-        for weight, tensor in model.state_dict().items():
-            if not tensor.isfinite().all():
-                raise ValueError(f"its weight {weight} holds NaN or infinity; use a checkpoint from before it broke")
+        check_finite(model.state_dict())
+    model.name_or_path = model.config._name_or_path = source.name
+    return model
+
+
+def needs_transformers(source: ModelSource) -> bool:
+    """Whether [`load_separator`] takes the way of [`load_model`] for this model."""
+    with _explained(source):
+        return MODEL_TYPES[checked_config(source.folder)["model_type"]].separator is None
+
+
+def _load_separator(folder: Path, dtype: str):
+    import torch
+
+    fields = checked_config(folder)
+    separator = load_object(MODEL_TYPES[fields["model_type"]].separator)
+    config = separator.config_class(**fields)
+    with torch.device("meta"):
+        model = separator(config)
+    check_weights(folder, model)
+    tensors = read_weights(folder)
+    saved = next(iter(tensors.values())).dtype
+    wanted = saved if dtype == "auto" else getattr(torch, dtype)
+    tensors = {name: tensor.to(wanted) for name, tensor in tensors.items()}
+    check_finite(tensors)
+    model.load_state_dict(tensors, assign=True)
+    return model.requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _explained(source: ModelSource) -> Generator[None]:
+    """Makes every error a ValueError with the name of the model and the next step."""
+    try:
+        yield
     except Exception as error:  # any exception, because config.json may hold anything
         reason = _reason(error)
         advice = "" if "; " in reason else "; or give a model that dse-hf made"
         raise ValueError(f"model {source.name!r}: {reason}{advice}") from error
-    model.name_or_path = model.config._name_or_path = source.name
-    return model
+
+
+def _place(device: str, dtype: str) -> tuple["torch.device", str]:
+    """The device and the dtype for these options of [`load_model`]. Raises a ValueError if one is not available."""
+    from .processor import computes_bfloat16_quickly
+
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: give one of {', '.join(DTYPES)}")
+    torch_device = _available_device(device)
+    if dtype == "auto" and torch_device.type != "cuda":
+        dtype = "float32"
+    if dtype == "bfloat16" and torch_device.type == "cpu" and not computes_bfloat16_quickly():
+        _LOG.warning("dtype bfloat16: this processor has no instructions for it; float32 is faster")
+    return torch_device, dtype
 
 
 def _available_device(device: str):
@@ -188,7 +240,7 @@ def _get_from_hub(hub_id: str, revision: str | None) -> ModelSource:
             revision=revision,
             local_files_only=not reachable,
             # Only safetensors and JSON files: no code, and nothing that could be a pickle.
-            allow_patterns=["config.json", "preprocessor_config.json", "model*.safetensors", _INDEX],
+            allow_patterns=["config.json", "preprocessor_config.json", "model*.safetensors", INDEX],
             ignore_patterns=["*/*"],
         )
     except errors.GatedRepoError as error:
@@ -227,96 +279,6 @@ def _is_within_reach(hub_id: str, revision: str | None) -> bool:
             raise
         return False
     return True
-
-
-# ── Checking the files ──
-
-
-def _check_model_type(path: Path) -> None:
-    """Refuses configs of other models. transformers must not read them, as they could ask for any amount of memory."""
-    from transformers import CONFIG_MAPPING
-
-    if not path.is_file():
-        raise ValueError("has no config.json, so it is not a model of transformers")
-    if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ValueError(f"its config.json has {path.stat().st_size:,} bytes, more than that of any model")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError("its config.json is not a valid JSON file; get it again") from error
-    model_type = config.get("model_type") if isinstance(config, dict) else None
-    if model_type not in MODEL_TYPES:
-        if isinstance(config, dict) and config.get("auto_map") and str(model_type) not in CONFIG_MAPPING:
-            raise ValueError("needs code of its own, which is not run")
-        raise ValueError(f"is a {model_type} model, which does not separate")
-
-
-def _check_weights(folder: Path, config) -> None:
-    """Compares the names and shapes of the tensors in the files with those of the model, before any is loaded.
-
-    transformers would fill missing tensors with random values, and allocate all the memory that a config asks for.
-    """
-    import torch
-    import transformers
-
-    with torch.device("meta"):  # shapes only: nothing is allocated
-        model = transformers.AutoModel.from_config(config)
-    differences = differing_tensors(tensor_shapes(folder), model)
-    if differences:
-        shown = ", ".join(differences[:3]) + (f", and {len(differences) - 3} more" if len(differences) > 3 else "")
-        raise ValueError(f"its weights do not fit its config.json: {shown}; get both files again")
-
-
-def differing_tensors(found: dict[str, tuple[int, ...]], model) -> list[str]:
-    """Says in which tensors a file with these names and shapes differs from the state dict of a model or network."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    return [
-        *(f"{name} is missing" for name in expected if name not in found),
-        *(f"{name} belongs to another network" for name in found if name not in expected),
-        *(
-            f"{name} has shape {found[name]} and not {shape}"
-            for name, shape in expected.items()
-            if found.get(name, shape) != shape
-        ),
-    ]
-
-
-def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in the safetensors files of a folder. Pickles are not opened.
-
-    Raises a ValueError if there are no such files, and a SafetensorError if one is damaged.
-    """
-    from safetensors import safe_open
-
-    shapes = {}
-    for file in _weight_files(folder):
-        with safe_open(file, "pt") as tensors:
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    return shapes
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers would load: a single one, or the shards that an index lists."""
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    if (folder / _INDEX).is_file():
-        names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-        missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
-        if missing:
-            raise ValueError(f"{_INDEX} names {missing[0]}, which does not exist; get all files again")
-        return [folder / name for name in names]
-    variants = sorted(path.name for path in folder.glob("model.*.safetensors"))
-    if variants:  # saved with variant="fp16", or its shards
-        raise ValueError(
-            f"has no model.safetensors, only {variants[0]}; variants are not loaded: save the model without "
-            "`variant`, and choose the precision with dtype"
-        )
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-    found = f", only {pickles[0]}" if pickles else ""
-    raise ValueError(
-        f"has no model.safetensors{found}; other files with weights are not opened, because a pickle can run code: "
-        "ask for safetensors"
-    )
 
 
 def _reason(error: Exception) -> str:

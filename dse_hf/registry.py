@@ -4,6 +4,7 @@ Training, loading, cards, conversion and export read it. A new type is one entry
 """
 
 import importlib
+import sys
 from dataclasses import dataclass
 
 
@@ -17,6 +18,8 @@ class ModelType:
         title (`str`): what the network is, for cards.
         citation (`str`): the publication, for cards.
         card_line (`str`, *optional*): a line about its size, for cards; a format string with fields of the config.
+        separator (`str`, *optional*): a class that only separates and does not need transformers, as `module:Class`.
+            Without it, the command line takes the model.
         onnx (`str`, *optional*): function (model, dtype) → `onnx.ModelProto`, as `module:function`; without it, the
             type cannot be exported.
     """
@@ -28,6 +31,7 @@ class ModelType:
     title: str
     citation: str
     card_line: str | None = None
+    separator: str | None = None
     onnx: str | None = None
 
     @property
@@ -58,6 +62,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         card_line="{num_layers} levels, {channel_growth}·k channels at level k, kernels "
         "{downsampling_kernel_size} and {upsampling_kernel_size}, {upsampling} upsampling, "
         '`padding="{padding}"`, {output} output',
+        separator=f"{_MODELS}.modeling_waveunet_network:WaveUNetSeparator",
         onnx=f"{__package__}.export.waveunet_graph:onnx_model",
     ),
     "dae": ModelType(
@@ -94,8 +99,24 @@ def feature_extractor_for(config):
     return entry.feature_extractor_class(**options)
 
 
+def _places() -> list[str]:
+    """Where the classes of all types are, as `module:Class`."""
+    return [place for entry in MODEL_TYPES.values() for place in (entry.config, entry.model, entry.feature_extractor)]
+
+
+def modules() -> list[str]:
+    """The modules of the classes of all types."""
+    return list(dict.fromkeys(place.partition(":")[0] for place in _places()))
+
+
 def register_with_transformers() -> None:
-    """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`."""
+    """Makes all types of the table known to `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`.
+
+    Does nothing before transformers is imported, or while one of the modules is: call it again after that.
+    """
+    loaded = [(sys.modules.get(place.partition(":")[0]), place.partition(":")[2]) for place in _places()]
+    if "transformers" not in sys.modules or any(module and not hasattr(module, name) for module, name in loaded):
+        return
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
     for name, entry in MODEL_TYPES.items():

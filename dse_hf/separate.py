@@ -3,16 +3,19 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from .audio import AudioError, AudioReader, AudioWriter, Resampler, output_format, quantize
+from .audio import AudioError, AudioReader, Resampler, quantize
 from .audio.formats import integer_bits
+from .audio.metadata import copy_metadata
+from .audio.outputs import open_writer, output_suffix
+from .audio.writer import FileWriter
 from .errors import describe_os_error
 
 
@@ -32,6 +35,7 @@ class SeparationResult:
         elapsed (`float`): seconds that the separation took.
         silent (`bool`): whether all samples of the input are zero. Then those of all outputs are.
         clipped (`int`): samples of the outputs that were above full scale, and that the file format clips.
+        notes (`list[str]`): what of the input could not be carried over to an output.
     """
 
     input: str
@@ -44,6 +48,7 @@ class SeparationResult:
     elapsed: float
     silent: bool = False
     clipped: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def separate_file(
@@ -53,6 +58,7 @@ def separate_file(
     *,
     sources: list[str] | None = None,
     file_format: str = "wav",
+    track: int | None = None,
     overwrite: bool = False,
     background_db: float = -math.inf,
     progress: Callable[[float, float | None], None] | None = None,
@@ -63,7 +69,7 @@ def separate_file(
 
     They have the input's sampling rate, channels and length to the sample, and its sample format where the
     file format has it. They sum to the input: to the bit, if that is of integers and nothing clips. Only
-    complete files appear, and only if all do.
+    complete files appear, and only if all do. The file is read twice if the level matters to the model.
 
         >>> separate_file(load_model(), "noisy.m4a", "out").outputs
         {'foreground': 'out/noisy.foreground.wav', 'background': 'out/noisy.background.wav'}
@@ -73,7 +79,9 @@ def separate_file(
         source: see [`AudioReader`].
         output_dir (`str` or `os.PathLike`, *optional*): made if needed; by default the input's folder.
         sources (`list[str]`, *optional*): names of the sources to write; by default all of the model's.
-        file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`.
+        file_format (`str`, *optional*, defaults to `"wav"`): one of `dse_hf.audio.FILE_FORMATS`, or `"same"` for the
+            format of the input. Of a video, all but the audio track is then copied.
+        track (`int`, *optional*): which audio track to separate, from 1; by default the one that players choose.
         overwrite (`bool`, *optional*, defaults to `False`): replace existing files.
         background_db (`float`, *optional*, defaults to `-inf`): how much of the background the first source keeps, in
             dB, at most 0. `-inf` leaves nothing in.
@@ -91,12 +99,14 @@ def separate_file(
     gain = background_gain(background_db)
     names = model.config.sources
     chosen = check_sources(names, sources)
-    with AudioReader(source, block_seconds) as reader, ExitStack() as stack:
-        _, subtype = output_format(file_format, reader.subtype)
+    with AudioReader(source, block_seconds, track) as reader, ExitStack() as stack:
         paths = output_paths(source, output_dir, chosen, file_format)
-        writers = _open_writers(stack, reader, source, paths, overwrite)
+        level_gain = _level_gain(model, reader)
+        options = {"file_format": file_format, "track": track, "overwrite": overwrite}
+        writers = _open_writers(stack, reader, source, paths, options)
+        subtype, notes = writers[chosen[0]].subtype, []
         energy, frames, silent, clipped = np.zeros(len(names)), 0, True, 0
-        for mixture, blocks in _separated_blocks(model, reader, gain):
+        for mixture, blocks in _separated_blocks(model, reader, level_gain, gain):
             if integer_bits(subtype) is not None:
                 clipped += sum(int(np.count_nonzero(np.abs(blocks[names.index(name)]) > 1)) for name in chosen)
             blocks = _stored(mixture, blocks, subtype)
@@ -112,6 +122,7 @@ def separate_file(
         # Finish all files before the first one gets its name, so that a full disk is noticed here.
         for writer in writers.values():
             writer.close()
+            notes += copy_metadata(reader, writer)
     power = dict(zip(names, energy / (frames * reader.channels)))
     return SeparationResult(
         input=reader.name,
@@ -124,7 +135,23 @@ def separate_file(
         elapsed=time.perf_counter() - started,
         silent=silent,
         clipped=clipped,
+        notes=list(dict.fromkeys(notes)),
     )
+
+
+def _level_gain(model, reader: AudioReader) -> float:
+    """Reads the file once to find the factor that brings it to a usual level for the network."""
+    import torch  # slow to import
+
+    from .models.modeling_level import LevelMeter, knows_every_level
+
+    if knows_every_level(model.config):
+        return 1.0
+    meter = LevelMeter(reader.sampling_rate)
+    for block in reader:
+        meter.add(torch.from_numpy(np.ascontiguousarray(block.T)))
+    reader.restart()
+    return meter.gain()
 
 
 def check_sources(available: list[str], chosen: list[str] | None) -> list[str]:
@@ -139,11 +166,34 @@ def output_paths(source, output_dir, sources: list[str], file_format: str) -> di
     """Where [`separate_file`] writes each source."""
     path = Path(source if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "audio")))
     folder = path.parent if output_dir is None else Path(output_dir)
-    stem = path.stem.strip("<>")  # of <stdin>
-    return {name: folder / f"{stem}.{name}.{file_format}" for name in sources}
+    stem, suffix = path.stem.strip("<>"), output_suffix(source, file_format)  # <> of <stdin>
+    return {name: folder / f"{stem}.{name}.{suffix}" for name in sources}
 
 
-def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrite: bool) -> dict[str, AudioWriter]:
+def results_are_current(source: str | os.PathLike, results: Iterable[Path], track: int | None = None) -> bool:
+    """Whether all results of a file exist, are newer than it, and as long, as far as their headers tell.
+
+    Lengths within a tenth of a second, or a hundredth of the length, count as equal: codecs add some samples.
+    """
+    try:
+        changed = os.stat(source).st_mtime
+        lengths = [_stated_seconds(source, track)]
+        for result in results:
+            if os.stat(result).st_mtime < changed:
+                return False
+            lengths.append(_stated_seconds(result, None))
+    except (OSError, AudioError):
+        return False
+    stated = [length for length in lengths if length is not None]
+    return not stated or max(stated) - min(stated) <= max(0.1, 0.01 * max(stated))
+
+
+def _stated_seconds(path, track: int | None) -> float | None:
+    with AudioReader(path, track=track) as reader:
+        return None if reader.frames is None else reader.frames / reader.sampling_rate
+
+
+def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, options) -> dict[str, FileWriter]:
     writers = {}
     for name, path in paths.items():
         try:
@@ -152,19 +202,13 @@ def _open_writers(stack: ExitStack, reader: AudioReader, source, paths, overwrit
             raise AudioError(f"{path.parent}: {describe_os_error(error)}") from error
         if isinstance(source, (str, os.PathLike)) and os.path.exists(path) and os.path.samefile(source, path):
             raise AudioError(f"{path}: is the input itself; choose another folder for the output")
-        writer = AudioWriter(
-            path,
-            reader.sampling_rate,
-            reader.channels,
-            input_subtype=reader.subtype,
-            seconds=reader.seconds,
-            overwrite=overwrite,
-        )
-        writers[name] = stack.enter_context(writer)
+        writers[name] = stack.enter_context(open_writer(path, reader, **options))
     return writers
 
 
-def _separated_blocks(model, reader: AudioReader, gain: float) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+def _separated_blocks(
+    model, reader: AudioReader, level_gain: float, gain: float
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yields blocks (n, channels) of the file, each with its K sources of that shape.
 
     The first source keeps the background, times `gain`.
@@ -172,7 +216,7 @@ def _separated_blocks(model, reader: AudioReader, gain: float) -> Iterator[tuple
     from .models.modeling_separation import keep_background, rest_of_mixture  # slow to import
 
     mixtures = _BlockQueue()
-    for estimate in _estimates(model, reader, mixtures):
+    for estimate in _estimates(model, reader, level_gain, mixtures):
         if len(estimate) == 0:
             continue
         mixture = mixtures.take(len(estimate))
@@ -201,7 +245,7 @@ def _check_finite(source: np.ndarray, mixture: np.ndarray, name: str) -> None:
         raise ValueError(f"{name}: the model gave NaN or infinity; {advice}")
 
 
-def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[np.ndarray]:
+def _estimates(model, reader: AudioReader, level_gain: float, mixtures: "_BlockQueue") -> Iterator[np.ndarray]:
     """Yields all sources except the last, at the file's rate, as (n, (K - 1)·channels). Queues the file's blocks.
 
     file ─┬─▶ resample ─▶ network ─▶ resample back ─▶ yielded
@@ -214,14 +258,14 @@ def _estimates(model, reader: AudioReader, mixtures: "_BlockQueue") -> Iterator[
     to_file = Resampler(model.config.sampling_rate, reader.sampling_rate, channels * predicted)
     stream = model.separation_stream()
     stream.last_source = False  # it is computed at the file's rate
+    stream.gain = level_gain
 
     def separate(step: Callable, *blocks: np.ndarray) -> np.ndarray:
         tensors = [torch.from_numpy(np.ascontiguousarray(block.T, np.float32))[None] for block in blocks]
         sources = step(*tensors)[0, :predicted]  # (K - 1, C, m)
         return to_file.push(sources.flatten(0, 1).T.numpy())
 
-    # Integers of 32 bits do not fit a float32.
-    for block in reader.blocks("float64" if reader.subtype in ("PCM_32", "DOUBLE") else "float32"):
+    for block in reader.blocks(reader.dtype):
         mixtures.append(block)
         yield separate(stream.push, to_model.push(block))
     yield separate(stream.push, to_model.flush())

@@ -1,8 +1,8 @@
-from .decoders import AudioError as AudioError
 from .formats import FILE_FORMATS as FILE_FORMATS
 from .reader import MAX_CHANNELS as MAX_CHANNELS
 from .reader import MAX_SAMPLING_RATE as MAX_SAMPLING_RATE
 from .reader import MIN_SAMPLING_RATE as MIN_SAMPLING_RATE
+from .reader import AudioError as AudioError
 from .reader import AudioReader as AudioReader
 from .reader import read_audio as read_audio
 from .resampling import Resampler as Resampler

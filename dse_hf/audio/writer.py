@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import soundfile
 
 from ..errors import describe_os_error
 from ..files import atomic_write
-from .decoders import AudioError, native_path
-from .formats import FORMATS, SAMPLE_BITS, integer_bits, writable_formats
+from ..models.audio_channels import VORBIS_ORDER, write_channel_mask
+from ..models.audio_files import AudioError, native_path
+from ..models.audio_formats import FORMATS, SAMPLE_BITS, integer_bits, writable_formats
 
 
 _WAV_LIMIT = 2**32 - 2**16  # bytes of samples that the header of a wav can announce, less its own size
-_UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
+UNFINISHED = "could not be written completely; make room on the disk, or choose another folder or format"
 _SLICE = 2**15  # frames that libsndfile encodes at once: its vorbis encoder keeps them on the stack
 
 
@@ -54,7 +56,70 @@ def quantize(block: np.ndarray, subtype: str) -> np.ndarray:
     return np.clip(np.rint(block * scale), -scale, scale - 1) / scale
 
 
-class AudioWriter:
+class FileWriter:
+    """What the writers of files share: the checks of the name, and the temporary file that gets it at the end."""
+
+    subtype: str
+
+    def __init__(self, path, overwrite: bool):
+        self.path, self._overwrite = Path(path), overwrite
+        self.notes: list[str] = []
+        if os.path.isdir(self.path):
+            raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
+        if os.path.exists(self.path) and not overwrite:
+            raise self._exists()
+
+    def _exists(self) -> AudioError:
+        return AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+
+    @contextlib.contextmanager
+    def _opening(self) -> Generator[Path]:
+        """Yields the name of the new, empty temporary file. It is removed if the block raises an error."""
+        try:
+            with contextlib.ExitStack() as exits:
+                self.part = exits.enter_context(atomic_write(self.path, self._overwrite))
+                open(self.part, "xb").close()  # an OSError says what is wrong, and libsndfile's error does not
+                yield self.part
+                exits.push(self._close_before_renaming)
+                self._exits = exits.pop_all()
+        except OSError as error:
+            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+
+    def write(self, block: np.ndarray) -> None:
+        """Adds a block (n, channels), full scale ±1."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file is not complete."""
+
+    def abandon(self) -> None:
+        """Closes the temporary file, which is then removed."""
+        self.close()
+
+    def _close_before_renaming(self, exception_type, *exception) -> None:
+        if exception_type is None:
+            self.close()
+            return
+        with contextlib.suppress(AudioError):  # the first error is the one to report
+            self.abandon()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self._exits.__exit__(*exception)
+        except FileExistsError as error:  # another process was faster
+            raise self._exists() from error
+        except OSError as error:
+            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+
+
+class AudioWriter(FileWriter):
     r"""
     Writes an audio file block by block, first under a temporary name. Leaving the `with` block without an error gives
     the file its name; leaving it with an error removes the temporary file.
@@ -66,6 +131,7 @@ class AudioWriter:
         path (`str` or `os.PathLike`): the file. Its suffix, one of `FILE_FORMATS`, chooses the format.
         sampling_rate, channels (`int`): sampling rate in Hz and number of channels of the samples.
         input_subtype (`str`, *optional*, defaults to `"PCM_16"`): the sample format, if the file format has it.
+        channel_mask (`int`, *optional*): the loudspeakers of the channels, see [`AudioReader`]. wav and aiff store it.
         seconds (`float`, *optional*): the expected length. A wav that will exceed 4 GB is written as RF64.
         overwrite (`bool`, *optional*, defaults to `False`): replace an existing file.
 
@@ -84,42 +150,39 @@ class AudioWriter:
         channels: int,
         *,
         input_subtype: str | None = "PCM_16",
+        channel_mask: int | None = None,
         seconds: float | None = None,
         overwrite: bool = False,
     ):
-        self.path = Path(path)
-        suffix = self.path.suffix[1:].lower()
+        suffix = Path(path).suffix[1:].lower()
         container, self.subtype = output_format(suffix, input_subtype)
-        unsupported = f"{self.path}: {suffix} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
+        unsupported = f"{path}: {suffix} cannot hold {channels} channels at {sampling_rate} Hz; choose wav"
         if sampling_rate > (FORMATS[suffix].max_sampling_rate or sampling_rate):
             raise AudioError(unsupported)
-        if os.path.isdir(self.path):
-            raise AudioError(f"{self.path}: is a folder; choose another name or folder for the output")
-        if os.path.exists(self.path) and not overwrite:
-            raise AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+        super().__init__(path, overwrite)
         self._frame_bytes, self._frames = channels * SAMPLE_BITS.get(self.subtype, 0) // 8, 0
         if container == "WAV" and (seconds or 0) * sampling_rate * self._frame_bytes * 1.02 > _WAV_LIMIT:
             container = "RF64"
         self._limit = _WAV_LIMIT if container == "WAV" else None
-        try:
-            with contextlib.ExitStack() as exits:
-                self._part = exits.enter_context(atomic_write(self.path))
-                open(self._part, "xb").close()  # an OSError says what is wrong, and libsndfile's error does not
+        if container == "WAV" and channel_mask is not None:
+            container = "WAVEX"
+        self._container, self._mask = container, channel_mask
+        self._order = np.argsort(VORBIS_ORDER[channels]) if container == "OGG" and channels in VORBIS_ORDER else None
+        with self._opening() as part:
+            try:
                 self._sound = soundfile.SoundFile(
-                    native_path(self._part), "w", sampling_rate, channels, subtype=self.subtype, format=container
+                    native_path(part), "w", sampling_rate, channels, subtype=self.subtype, format=container
                 )
-                exits.push(self._close_before_renaming)
-                self._exits = exits.pop_all()
-        except OSError as error:
-            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
-        except soundfile.LibsndfileError as error:
-            raise AudioError(unsupported) from error
+            except soundfile.LibsndfileError as error:
+                raise AudioError(unsupported) from error
 
     def write(self, block: np.ndarray) -> None:
         """Adds a block (n, channels), full scale ±1."""
         self._frames += len(block)
         if self._limit is not None and self._frames * self._frame_bytes > self._limit:
             raise AudioError(f"{self.path}: longer than the 4 GB of a wav; choose the format w64 or flac")
+        if self._order is not None:
+            block = block[:, self._order]
         bits = integer_bits(self.subtype)
         if bits:  # as integers: libsndfile writes floats with the scale 2^15 - 1 and reads them with 2^15
             scale = 2.0 ** (bits - 1)
@@ -129,7 +192,7 @@ class AudioWriter:
             for start in range(0, len(block), _SLICE):
                 self._sound.write(block[start : start + _SLICE])
         except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all frames are written
-            raise AudioError(f"{self.path}: {_UNFINISHED}") from error
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
 
     def close(self) -> None:
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
@@ -137,25 +200,19 @@ class AudioWriter:
         if sound is not None:
             try:
                 sound.close()
-                # libsndfile does not report the errors of what its encoders write last.
-                frames = soundfile.info(native_path(self._part)).frames
-            except soundfile.LibsndfileError as error:
-                raise AudioError(f"{self.path}: {_UNFINISHED}") from error
-            if frames != self._frames:
-                raise AudioError(f"{self.path}: {_UNFINISHED}")
+                if self._mask is not None and self._container in ("WAVEX", "RF64", "AIFF"):
+                    with open(self.part, "r+b") as file:
+                        write_channel_mask(file, self._container, self._mask)
+            except (soundfile.LibsndfileError, OSError) as error:
+                raise AudioError(f"{self.path}: {UNFINISHED}") from error
+            self.check()
 
-    def _close_before_renaming(self, exception_type, *exception) -> None:
+    def check(self) -> None:
+        """Raises an AudioError if the finished temporary file lacks samples."""
         try:
-            self.close()
-        except AudioError:
-            if exception_type is None:  # otherwise the first error is the one to report
-                raise
-
-    def __enter__(self) -> "AudioWriter":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        try:
-            self._exits.__exit__(*exception)
-        except OSError as error:
-            raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
+            # libsndfile does not report the errors of what its encoders write last.
+            frames = soundfile.info(native_path(self.part)).frames
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.path}: {UNFINISHED}") from error
+        if frames != self._frames:
+            raise AudioError(f"{self.path}: {UNFINISHED}")

@@ -13,7 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, SequenceFeatureExtractor
 
-from ..loading import differing_tensors
+from ..model_files import differing_tensors
 from ..models.configuration_dae import DAEConfig
 from ..models.configuration_waveunet import WaveUNetConfig
 from ..registry import feature_extractor_for, model_type_of

@@ -1,10 +1,10 @@
 """Decodes the clips of a dataset to samples (C, T) at the sampling rate of the model."""
 
-import io
+import contextlib
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from ..audio import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioError, AudioReader, resample
 from .augmentation import Waveform
@@ -15,7 +15,12 @@ LONG_CLIP = 60.0
 # A lower peak is silence. It is -100 dBFS, a third of a step of 16-bit audio.
 SILENCE = 1e-5
 # Words in a message of `AudioReader` → the reason.
-REASON_OF_WORDS = {"sampling rate": "impossible sampling rate", "empty": "empty", "NaN": "not finite"}
+REASON_OF_WORDS = {
+    "sampling rate of": "impossible sampling rate",
+    "empty, 0 bytes": "empty",
+    "no samples": "empty",
+    "NaN": "not finite",
+}
 
 
 class BadClipError(AudioError):
@@ -37,68 +42,64 @@ class EncodedClip:
     """
 
     def __init__(self, item):
-        self._file = None
-        self._samples = np.zeros((0, 1), np.float32)  # of a clip without a file that libsndfile reads
+        self._samples: Waveform | None = None  # (T, C), if they are in memory
         if isinstance(item, dict) and item.get("array") is not None:
             samples = np.asarray(item["array"], np.float32)
-            self._samples = samples.reshape(-1, samples.shape[-1]).T  # (T, C)
-            self.rate = int(item.get("sampling_rate") or 0)
+            self._samples = samples.reshape(-1, samples.shape[-1]).T
+            self.rate, self.frames = int(item.get("sampling_rate") or 0), len(self._samples)
         else:
-            self._open(item)
-        self.frames = len(self._samples) if self._file is None else self._file.frames
+            self._source = _source(item)
+            with _bad_clip_errors(), AudioReader(self._source) as reader:
+                self.rate = reader.sampling_rate
+                self.frames = self._count(reader) if reader.frames is None else reader.frames
         if not MIN_SAMPLING_RATE <= self.rate <= MAX_SAMPLING_RATE:
             raise BadClipError("impossible sampling rate", f"sampling rate of {self.rate} Hz")
         if self.frames == 0:
             raise BadClipError("empty", "holds no samples")
 
-    def _open(self, item) -> None:
-        content, path = _content_and_path(item)
-        source = content if content is not None else path
-        if source is None:
-            raise BadClipError("empty", "has neither bytes nor a path")
-        if isinstance(source, bytes) and not source:
-            raise BadClipError("empty", "0 bytes")
-        try:
-            if isinstance(source, str) and "://" in source:
-                import fsspec
-
-                with fsspec.open(source, "rb") as file:
-                    source = file.read()
-            # libsndfile alone is much faster than AudioReader, which is made for long files.
-            self._file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-            self.rate = self._file.samplerate
-        except soundfile.SoundFileError:
-            self._read_other(source)
-        except (OSError, MemoryError) as error:
-            raise BadClipError("unreadable", str(error)) from error
-
-    def _read_other(self, source: bytes | str) -> None:
-        try:
-            with AudioReader(source) as reader:
-                self.rate = reader.sampling_rate
-                blocks = list(reader)
-        except AudioError as error:
-            message = str(error).removeprefix("audio data: ")
-            reason = next((reason for words, reason in REASON_OF_WORDS.items() if words in message), "unreadable")
-            raise BadClipError(reason, message) from error
-        self._samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
+    def _count(self, reader: AudioReader) -> int:
+        """The length of a file whose header does not tell it. Keeps the samples of a short one."""
+        blocks, frames = [], 0
+        for block in reader:
+            frames += len(block)
+            blocks = [*blocks, block] if frames <= LONG_CLIP * reader.sampling_rate else []
+        self._samples = np.concatenate(blocks) if blocks else None
+        return frames
 
     def read(self, start: int = 0, stop: int | None = None) -> Waveform:
         """Decodes the frames from `start` to `stop`, (n, channels), or raises `BadClipError`."""
-        stop = self.frames if stop is None else min(stop, self.frames)
-        if self._file is None:
-            samples = self._samples[start:stop]
-        else:
-            try:
-                self._file.seek(start)
-                samples = self._file.read(stop - start, dtype="float32", always_2d=True)
-            except (RuntimeError, MemoryError) as error:
-                raise BadClipError("unreadable", str(error)) from error
-            if len(samples) < stop - start:
-                raise BadClipError("unreadable", f"breaks off after {start + len(samples)} of {self.frames} samples")
+        if self._samples is None:
+            with _bad_clip_errors(), AudioReader(self._source) as reader:
+                return reader.read(start, stop)
+        samples = self._samples[start:stop]
         if not np.isfinite(samples).all():
             raise BadClipError("not finite", "holds NaN or infinity")
         return samples
+
+
+def _source(item) -> bytes | str:
+    """What holds the audio of an item: bytes, or a path."""
+    content, path = _content_and_path(item)
+    source = content if content is not None else path
+    if source is None:
+        raise BadClipError("empty", "has neither bytes nor a path")
+    if isinstance(source, str) and "://" in source:
+        import fsspec
+
+        with _bad_clip_errors(), fsspec.open(source, "rb") as file:
+            return file.read()
+    return source
+
+
+@contextlib.contextmanager
+def _bad_clip_errors() -> Generator[None]:
+    """Whatever is wrong with one clip must not end a training."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        message = str(error).removeprefix("audio data: ")
+        reason = next((reason for words, reason in REASON_OF_WORDS.items() if words in message), "unreadable")
+        raise BadClipError(reason, message) from error
 
 
 class RecordingAndCleaned:

@@ -24,7 +24,7 @@ class SeparationConfig(Protocol):
 
 
 class SeparationConfigMixin:
-    """Aliases and checks of fields for the configs of all our models. They inherit from `PreTrainedConfig` too."""
+    """Aliases and checks of fields for the configs of all our models. Most inherit from `PreTrainedConfig` too."""
 
     attribute_map: ClassVar[dict[str, str]]
 
@@ -34,7 +34,8 @@ class SeparationConfigMixin:
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > 1000:  # of classifiers: a list of so many names would be made
             raise ValueError(f"num_labels={labels}: these models have no labels; leave it out")
-        super().__post_init__(**kwargs)  # pyrefly: ignore[missing-attribute]  (that of PreTrainedConfig)
+        if (base := getattr(super(), "__post_init__", None)) is not None:  # that of PreTrainedConfig
+            base(**kwargs)
 
     def check_ranges(self, **ranges: tuple[int, int]) -> None:
         """Raises a ValueError if one of these fields is less or more than its range allows."""

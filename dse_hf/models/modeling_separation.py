@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .modeling_level import level_gains
 from .modeling_separation_stream import MAX_VALUES_AT_ONCE, SeparationStream
 
 
@@ -89,6 +90,9 @@ class SeparationMixin:
         r"""
         Separates a signal of any length, from one sample up. The result has no gradients: use `forward` for them.
 
+        Unless the model works alike at every level, a signal below -40 dBFS or above full scale is brought to a usual
+        level for the network, and its sources back, see [`LevelMeter`].
+
         Args:
             waveform (`torch.Tensor` or `numpy.ndarray` of shape `(C, T)` or `(B, C, T)`):
                 Floating-point samples, full scale ±1. Any number of channels: a mono model runs on each channel, a
@@ -108,7 +112,7 @@ class SeparationMixin:
         waveform = self._checked_waveform(waveform, sampling_rate)
         batch = waveform if waveform.dim() == 3 else waveform[None]
         stream = self.separation_stream(tile_length)
-        stream.last_source = last_source
+        stream.last_source, stream.gain = last_source, level_gains(self.config, batch)
         sources = torch.cat([stream.push(batch), stream.flush()], dim=-1)
         if not torch.isfinite(sources).all():
             raise ValueError(

@@ -43,9 +43,13 @@ class SeparationStream:
     Attributes:
         last_source (`bool`): whether the last source is returned too. Set it to `False` if you compute the last source
             yourself, at another sampling rate.
+        gain (`float` or `torch.Tensor` of shape `(B, 1, 1)`): a factor for the network's input. The output is divided
+            by it. `separate` and `separate_file` measure it with [`LevelMeter`]. For blocks of a recording that is
+            quieter than -40 dBFS or exceeds full scale, set it before the first `push`.
     """
 
     last_source = True
+    gain: float | Tensor = 1.0
 
     def __init__(self, model, tile_length: int | None = None):
         config = model.config
@@ -120,8 +124,12 @@ class SeparationStream:
         window = torch.nn.functional.pad(window, (0, window_length - window.shape[-1]))
         kept = self.finished - start - self.trim
         self.finished += length
-        predicted = self.model._predict_rows(window, kept, length)
+        predicted = self._undo_gain(self.model._predict_rows(window * self.gain, kept, length))
         return self._complete(predicted, window, kept + self.trim)
+
+    def _undo_gain(self, predicted: Tensor) -> Tensor:
+        """Divides predicted sources (B, P, C, n) by the gain."""
+        return predicted / (self.gain[:, None] if isinstance(self.gain, Tensor) else self.gain)
 
     def _complete(self, predicted: Tensor, window: Tensor, first: int) -> Tensor:
         """Makes all sources of the predicted ones, which begin at `first` of a window. Silence in it stays silent."""

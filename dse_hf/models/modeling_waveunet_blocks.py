@@ -1,9 +1,10 @@
 """The blocks of the Wave-U-Net (Stoller, Ewert & Dixon 2018, arXiv:1806.03185, Table 1 and section 3.2)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .modeling_separation import center_crop
 
@@ -14,6 +15,22 @@ LEAKINESS = 0.2
 def stack_channels(input1: Tensor, input2: Tensor) -> Tensor:
     """(B, C1, T), (B, C2, T2 ≥ T) → (B, C1 + C2, T): the second is cropped to the first."""
     return torch.cat([input1, center_crop(input2, input1.shape[-1])], dim=1)
+
+
+class CheckpointedBlock(nn.Module):
+    """A block that can compute its activations again in the backward pass, instead of keeping them.
+
+    `PreTrainedModel.activation_checkpointing_enable` sets both attributes. It knows transformers' own
+    `GradientCheckpointingLayer` too, whose import takes seconds.
+    """
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable
+
+    def __call__(self, *inputs: Tensor):
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(super().__call__, *inputs)
+        return super().__call__(*inputs)
 
 
 class WaveUNetLinearUpsampling(nn.Module):
@@ -39,7 +56,7 @@ class WaveUNetLearnedUpsampling(nn.Module):
         return torch.cat([woven, hidden_states[..., -1:]], dim=-1)
 
 
-class WaveUNetDownsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
+class WaveUNetDownsamplingBlock(CheckpointedBlock, nn.Conv1d):
     """Convolution, LeakyReLU; the skip leaves before every other step is dropped (Table 1: DS block)."""
 
     # pyrefly: ignore[bad-override]  (a block, with the weights of a convolution: libdse's state dicts load)
@@ -48,7 +65,7 @@ class WaveUNetDownsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
         return skip, skip[..., ::2]
 
 
-class WaveUNetUpsamplingBlock(GradientCheckpointingLayer, nn.Conv1d):
+class WaveUNetUpsamplingBlock(CheckpointedBlock, nn.Conv1d):
     """Upsampling, concatenation with the cropped skip, convolution, LeakyReLU (Table 1: US block)."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int, upsampling: str, **kwargs):

@@ -56,7 +56,7 @@ class WaveUNetStream(SeparationStream):
         offset = self.entered - self.buffer_start
         block = self.buffer[..., offset : offset + length].to(self.model.device)
         block = torch.nn.functional.pad(block, (0, length - block.shape[-1]))
-        rows = group_channels(block, self.model.config.channels).mT  # (rows, length, group)
+        rows = group_channels(block * self.gain, self.model.config.channels).mT  # (rows, length, group)
         if self.model.config.average_polarity_flip:
             rows = torch.cat([rows, -rows])
         if self.streams is None:
@@ -67,7 +67,7 @@ class WaveUNetStream(SeparationStream):
         if self.model.config.average_polarity_flip:
             original, flipped = predicted.chunk(2)
             predicted = (original - flipped) / 2
-        predicted = ungroup_channels(predicted, batch, channels)
+        predicted = self._undo_gain(ungroup_channels(predicted, batch, channels))
         self.predicted = predicted if self.predicted is None else torch.cat([self.predicted, predicted], dim=-1)
         self.entered += length
 

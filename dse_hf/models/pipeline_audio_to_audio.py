@@ -1,6 +1,5 @@
 """The `audio-to-audio` pipeline: anything that holds audio → its sources, at its own rate and length."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -10,25 +9,15 @@ import numpy as np
 import torch
 from transformers import Pipeline
 
+from .audio_reader import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, AudioReader
 from .modeling_separation import background_gain, keep_background, looks_transposed, rest_of_mixture
 
 
-# On the Hub this file runs without dse_hf: what decodes and resamples may be missing there.
-try:
-    import soundfile
-except ImportError:
-    soundfile = None
-try:
-    import av
-except ImportError:
-    av = None
+# On the Hub this file runs without dse_hf: what resamples may be missing there.
 try:
     import soxr
 except ImportError:
     soxr = None
-
-
-MIN_SAMPLING_RATE, MAX_SAMPLING_RATE = 1_000, 768_000  # Hz
 
 
 @dataclass
@@ -53,7 +42,8 @@ class AudioToAudioPipeline(Pipeline):
 
     The input is one of these, or a list, generator, dataset or column of a dataset of them:
 
-    - `str` or `pathlib.Path`: an audio file (wav, flac, ogg, mp3 by soundfile; m4a, mp4, webm by PyAV);
+    - `str` or `pathlib.Path`: an audio file or a film, as the command line reads it (wav, flac, ogg and others by
+      soundfile; mp3, m4a, mp4, webm and others by PyAV). Of several tracks it reads the one that players choose;
     - `bytes`, or a binary file such as `io.BytesIO`: such a file's content;
     - `dict` with `"raw"` or `"array"` (samples `(T,)` or `(C, T)`, full scale ±1) and `"sampling_rate"`, or with
       `"bytes"` or `"path"`: the audio items of `datasets`, decoded or not;
@@ -189,14 +179,8 @@ class AudioToAudioPipeline(Pipeline):
             return _as_array(inputs), self.model.config.sampling_rate
         if hasattr(inputs, "read"):
             inputs = _content_of(inputs)
-        if isinstance(inputs, (bytes, bytearray, memoryview)):
-            return _decode(bytes(inputs), f"{len(inputs)} bytes")
-        if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):
-            try:
-                with open(inputs, "rb") as file:
-                    return _decode(file.read(), str(inputs))
-            except OSError as error:
-                raise ValueError(f"{inputs}: {error.strerror or error}; give the path of an audio file") from error
+        if isinstance(inputs, (str, bytes, bytearray, memoryview)) or hasattr(inputs, "__fspath__"):
+            return _decode(inputs)
         raise ValueError(
             f"input of type {type(inputs).__name__}: give a path, bytes, a binary file, an array, or a dict "
             "with array and sampling_rate"
@@ -235,48 +219,10 @@ def _as_array(samples: Any) -> np.ndarray:
         raise ValueError(f"audio of type {kind}: give an array (samples,) or (channels, samples) of floats") from error
 
 
-class _Content(io.BytesIO):
-    """A file's content, whose damage may send the decoder to places before its start."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return -1
-
-
-def _decode(content: bytes, name: str) -> tuple[np.ndarray, int]:
-    """A file's content → samples (C, T) and their rate: soundfile first, then PyAV."""
-    if soundfile is None and av is None:
-        raise ImportError("reading audio files needs soundfile (`pip install soundfile`), or pass arrays")
-    if soundfile is not None:
-        try:
-            with soundfile.SoundFile(_Content(content)) as sound:
-                return _read_in_blocks(sound).T, sound.samplerate
-        except soundfile.SoundFileError as error:
-            if av is None:
-                raise ValueError(
-                    f"{name}: no audio that soundfile reads; for more formats `pip install av`"
-                ) from error
-    try:
-        with av.open(_Content(content)) as container:
-            stream = container.streams.audio[0]
-            resampler = av.AudioResampler(format="flt")  # packed: PyAV 18 crashes on planes of 8 or more channels
-            frames = [part for frame in container.decode(stream) for part in resampler.resample(frame)]
-            samples = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels) for frame in frames]
-            return np.concatenate(samples).T, stream.rate
-    except (av.error.FFmpegError, IndexError, ValueError) as error:
-        raise ValueError(f"{name}: holds no audio that can be decoded ({error})") from error
-
-
-def _read_in_blocks(sound) -> np.ndarray:
-    """All samples (T, C) of a file, in memory for those that are there: a damaged header may announce any number."""
-    sound.seekable = lambda: False  # otherwise soundfile seeks after every block, which is not exact in all formats
-    length = max(1, (1 << 22) // sound.channels)
-    blocks = []
-    while not blocks or len(blocks[-1]):
-        blocks.append(sound.read(length, dtype="float32", always_2d=True))
-    return np.concatenate(blocks)
+def _decode(source: Any) -> tuple[np.ndarray, int]:
+    """A path or the content of a file → samples (C, T) and their rate."""
+    with AudioReader(source) as reader:
+        return np.concatenate(list(reader)).T, reader.sampling_rate
 
 
 def _resample(samples: np.ndarray, sampling_rate: int, wanted: int) -> np.ndarray:

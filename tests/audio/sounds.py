@@ -8,16 +8,19 @@ import numpy as np
 from dse_hf.audio import AudioReader
 
 
+LAYOUTS = ("", "mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # FFmpeg's names, by number of channels
+
+
 def tones(sampling_rate=48000, seconds=0.5, channels=2, level=0.3):
     """A tone of another pitch in every channel, (frames, channels)."""
     time = np.arange(round(seconds * sampling_rate))[:, None] / sampling_rate
     return (level * np.sin(2 * np.pi * 200 * (1 + np.arange(channels)) * time)).astype(np.float32)
 
 
-def write_av(path, samples, sampling_rate, codec, sample_format="fltp", options=None, video=False):
+def write_av(path, samples, sampling_rate, codec, sample_format="fltp", options=None, video=False, layout=None):
     """Encodes samples (frames, channels) with FFmpeg."""
-    layout = {1: "mono", 2: "stereo", 8: "7.1"}[samples.shape[1]]
-    if sample_format == "s16p":
+    layout = layout or LAYOUTS[samples.shape[1]]
+    if sample_format in ("s16", "s16p"):
         samples = np.round(samples * 2**15).astype(np.int16)
     planes = samples.T if sample_format.endswith("p") else samples.reshape(1, -1)
     with av.open(str(path), "w", options=options or {}) as container:

@@ -175,7 +175,7 @@ def test_the_pipeline_reads_eight_channels(tmp_path):
     from dse_hf.models.pipeline_audio_to_audio import _decode
 
     frequencies = surround_sound(tmp_path / "film.m4a")
-    samples, rate = _decode((tmp_path / "film.m4a").read_bytes(), "film.m4a")
+    samples, rate = _decode((tmp_path / "film.m4a").read_bytes())
     assert rate == 16000
     np.testing.assert_array_equal(samples, read(tmp_path / "film.m4a")[0].T)
     np.testing.assert_allclose(loudest_frequencies(samples.T), frequencies, atol=2)

@@ -76,13 +76,13 @@ def test_files_of_many_kinds(folder, model, capsys):
     output = capsys.readouterr()
     assert output.err == ""
     lines = output.out.splitlines()
-    assert len(lines) == 1 + 2 * len(files)
+    assert len(lines) == 1 + 2 * len(files) + 1 and lines[-1].startswith("5 files separated, 3.5 s of sound in ")
     assert lines[0] == f"model {model}: a folder"
     assert lines[1].startswith("noisy.wav: 1.0 s of 2 channels at 44100 Hz in ")
     assert "out/here/noisy.foreground.wav (-" in lines[2]
 
 
-def test_fast_takes_each_sound_once(folder, model, capsys):
+def test_best_takes_each_sound_twice(folder, model, capsys):
     name = write("noisy.wav", 0.5)
 
     def foreground(*options):
@@ -98,11 +98,13 @@ def test_fast_takes_each_sound_once(folder, model, capsys):
     twice.config.average_polarity_flip = False
     twice.save_pretrained("once")
     capsys.readouterr()  # drops what transformers prints
-    np.testing.assert_array_equal(foreground("--model", "twice", "--fast"), foreground("--model", "once"))
-    assert np.abs(foreground("--model", "twice") - foreground("--model", "once")).max() > 1e-3
+    once = foreground("--model", "once")
+    np.testing.assert_array_equal(foreground("--model", "twice"), once)
+    np.testing.assert_array_equal(foreground("--model", "twice", "--fast"), once)  # the old option
+    assert np.abs(foreground("--model", "twice", "--best") - once).max() > 1e-3
     assert not failures(capsys)
-    foreground("--model", "once", "--fast")
-    assert failures(capsys) == ["--fast changes nothing: model 'once' runs once per sound"]
+    foreground("--model", "once", "--best")
+    assert failures(capsys) == ["--best changes nothing: model 'once' is not made for it"]
 
 
 def test_results_lie_beside_each_file_and_may_be_chosen(folder, model):
@@ -130,7 +132,7 @@ def test_other_files_are_done_when_some_fail(folder, model, capsys):
     assert sorted(line.split(": ")[0] for line in lines) == sorted(bad)
     told = dict(line.split(": ", 1) for line in lines)
     assert told["film.mp4"].startswith("has no audio track")
-    assert told["music"].startswith("is a folder; name the files in it")
+    assert told["music"].startswith("holds no audio files; give a folder with files of wav, ")
     assert told["missing.wav"].startswith("no such file")
     assert all("; " in line for line in lines)
 

@@ -208,8 +208,8 @@ class TestPipeline:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ("missing.wav", "missing.wav: No such file"),
-            (b"this is no audio", "16 bytes: holds no audio"),
+            ("missing.wav", "^missing.wav: no such file or folder; check"),
+            (b"this is no audio", "^audio data: not an audio format"),
             ({"raw": np.zeros(5)}, "sampling_rate is missing"),
             ({"sampling_rate": 16000}, "dict with sampling_rate: holds no audio"),
             (np.zeros(0, np.float32), "not empty"),
@@ -229,8 +229,8 @@ class TestPipeline:
         damaged = bytearray(file.getvalue())
         damaged[21] |= 0x0F
         damaged[22:26] = b"\xff" * 4
-        items = separate(bytes(damaged))
-        np.testing.assert_allclose(sum(item["audio"] for item in items), samples.T, atol=2 / 32768)
+        with pytest.raises(ValueError, match="breaks off"):
+            separate(bytes(damaged))
 
     @pytest.mark.parametrize("rate", [0, -1, 999, 10**7, 10**30, float("nan"), "16000", None, 1j])
     def test_a_rate_that_is_none_is_refused_before_anything_is_resampled(self, separate, rate):

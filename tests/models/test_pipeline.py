@@ -1,4 +1,5 @@
 import io
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import soundfile
 import torch
 
 from dse_hf import AudioToAudioPipeline, WaveformFeatureExtractor
+from dse_hf.models import audio_libsndfile
 from tests.models.test_waveunet import tiny_model
 
 
@@ -88,3 +90,15 @@ def test_datasets_and_their_columns(separate, samples):
 def test_what_holds_no_audio_is_refused_with_what_is_wanted(separate, given, message):
     with pytest.raises(ValueError, match=message):
         separate(given)
+
+
+def test_a_package_that_is_missing_is_named(separate, samples, monkeypatch):
+    monkeypatch.setattr(audio_libsndfile, "soundfile", None)
+    wanted = separate(samples)[0]["audio"]
+    content = as_wav(samples).getvalue()
+    np.testing.assert_array_equal(separate(content)[0]["audio"], wanted)  # PyAV reads it
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"^audio data: to read it, `pip install soundfile av`$"):
+        separate(content)
+    with pytest.raises(ImportError, match=r"^audio data: to read it, `pip install av`$"):
+        separate(b"\0\0\0\x20ftypM4A " + bytes(20))

@@ -5,12 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse_hf import WaveUNetModel
+from dse_hf.models.modeling_level import LevelMeter, level_gains
 from dse_hf.models.modeling_separation_stream import SeparationStream
 from dse_hf.models.modeling_waveunet_stream import WaveUNetStream
 from tests.models.test_waveunet import tiny_model
 
 
 STREAMS = [SeparationStream, WaveUNetStream]  # of windows, as on CUDA, and of blocks without context
+
+
+def usual_level(channels, length, seed=1):
+    """Samples (C, T) of 0.1 to 0.9, positive and negative: no level for which a recording is multiplied."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = 0.1 + 0.8 * torch.rand(channels, length, generator=generator)
+    return samples * torch.sign(torch.randn(channels, length, generator=generator))
 
 
 def one_pass(model, waveform):
@@ -69,7 +77,7 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
         bands=bands,
         bias=bands != 2,
     )
-    waveform = torch.randn(channels, length, generator=torch.Generator().manual_seed(seed)) * 0.3
+    waveform = usual_level(channels, length, seed)
     expected = one_pass(model, waveform)
 
     tiled = model.separate(waveform, 16000, tile_length=tile_length)
@@ -87,7 +95,7 @@ def test_tiles_and_blocks_of_any_size_equal_one_pass(
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_a_block_may_end_anywhere(padding, kind, bands):
     model = tiny_model(num_layers=1, f_d=15, f_u=5, padding=padding, bands=bands)
-    waveform = torch.randn(1, 56, generator=torch.Generator().manual_seed(1))
+    waveform = usual_level(1, 56)
     expected = one_pass(model, waveform)
     for end in range(1, 56):
         streamed = push_blocks(kind(model, 1), waveform, [end])
@@ -135,7 +143,7 @@ def test_any_number_of_channels_in_batches(output, channels, model_channels):
 
 def test_direct_outputs_share_what_they_leave_of_the_mixture():
     model = tiny_model(output="direct", padding="same")
-    waveform = torch.randn(1, 101)
+    waveform = usual_level(1, 101)
     raw = model(waveform[None]).sources[0, :, 0]
     rest = waveform[0] - raw.sum(dim=0)
     torch.testing.assert_close(model.separate(waveform, 16000)["foreground"][0], raw[0] + rest / 2)
@@ -185,12 +193,57 @@ def test_numpy_arrays_of_any_layout(layout):
     torch.testing.assert_close(sources["foreground"], wanted["foreground"], rtol=0, atol=0)
 
 
-def test_a_waveform_too_loud_for_the_dtype_is_told():
-    waveform = torch.full((1, 100), 1e38)
-    with pytest.raises(
-        ValueError, match=r"gives NaN or infinity for a waveform of peak 1e\+38: bring it to full scale"
-    ):
-        tiny_model().half().separate(waveform, 16000)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_recording_of_any_level_has_the_sources_of_a_usual_one(dtype):
+    model = tiny_model(padding="same", num_layers=3)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.0002)  # of the level of a quiet recording
+    model.to(dtype)
+    usual = usual_level(2, 5000) / 4
+    expected = model.separate(usual, 16000)["foreground"]
+    batch = torch.stack([usual, usual * 2.0**125, usual * 2.0**-14])
+    for gain, loud in zip((1, 2.0**125, 2.0**-14), model.separate(batch, 16000)["foreground"]):
+        difference = loud / gain - expected
+        assert loud.isfinite().all() and difference.square().mean() < 0.01 * expected.square().mean()
+        if gain < 1:  # without the factor, it would not be so
+            quiet = one_pass(model, usual.to(dtype) * gain)[0] / gain
+            assert (quiet - expected).square().mean() > 0.1 * expected.square().mean()
+    by_tiles = model.separate(batch, 16000, tile_length=640)["foreground"]
+    for tiled, whole in zip(by_tiles, model.separate(batch, 16000)["foreground"]):
+        torch.testing.assert_close(tiled / whole.abs().max(), whole / whole.abs().max(), atol=1e-3, rtol=0)
+
+
+def test_a_gain_is_a_power_of_two_and_one_for_usual_levels():
+    def gain(samples, blocks=(100, 7)):
+        meter = LevelMeter(1000)
+        for block in torch.as_tensor(samples)[None].split([*blocks, len(samples) - sum(blocks)], dim=1):
+            meter.add(block)
+        return meter.gain()
+
+    sound = usual_level(1, 3000)[0]
+    assert gain(sound) == gain(sound / 50) == gain(torch.zeros(3000)) == 1
+    assert gain(sound / 1000) == 32 and gain(sound / 0.9 * 4.1) == 1 / 8
+    quiet = sound / 1000
+    assert gain(torch.cat([quiet, torch.zeros(50_000)])) == 32  # digital silence does not count
+    quiet[:150] = 0.02  # nor does a bump, but its peak limits the gain
+    assert gain(quiet) == 32
+    quiet[:150] = 0.2
+    assert gain(quiet) == 4
+    assert gain(sound * 1e-9) == 2**16
+
+
+def test_a_model_that_knows_every_level_gets_the_recording_as_it_is():
+    assert level_gains(tiny_model().config, torch.full((2, 1, 900), 8.0)).tolist() == [[[0.125]], [[0.125]]]
+    invariant = tiny_model(bias=False, output_activation="linear").config
+    assert level_gains(invariant, torch.full((1, 1, 900), 8.0)).item() == 1
+
+
+def test_a_model_that_gives_nan_is_told():
+    model = tiny_model()
+    model.network.bottleneck[0].weight.data[:] = torch.inf
+    with pytest.raises(ValueError, match=r"gives NaN or infinity for a waveform of peak 0.5: bring it to full scale"):
+        model.separate(torch.full((1, 100), 0.5), 16000)
 
 
 @pytest.mark.parametrize("tile_length", [0, -1, 0.5, float("nan"), "all"])

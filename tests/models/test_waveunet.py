@@ -215,7 +215,7 @@ class TestConfig:
         loaded = WaveUNetModel.from_pretrained(tmp_path)
         assert loaded.config.average_polarity_flip and loaded.config.both_polarities
         assert not WaveUNetConfig.from_pretrained(tmp_path, both_polarities=False).average_polarity_flip
-        waveform = torch.randn(1, 300)
+        waveform = torch.rand(1, 300)
         twice = loaded.separate(waveform, 16000)["foreground"]
         loaded.config.both_polarities = False
         assert not loaded.config.average_polarity_flip

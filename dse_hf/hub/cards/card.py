@@ -14,7 +14,8 @@ from pathlib import Path
 from ...errors import one_line
 from ...evaluation import RESULTS
 from ...files import write_text
-from ...loading import is_hub_id, tensor_shapes
+from ...loading import is_hub_id
+from ...model_files import tensor_shapes
 from ...registry import MODEL_TYPES
 from .results import Scores, read_scores
 from .text import describe_data, example, facts, quick_start
