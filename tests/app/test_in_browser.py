@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import soundfile
 import soxr
 
 from dse_hf import load_model
+from dse_hf.app import in_browser
 from dse_hf.app.in_browser import built_page, page_server
 from dse_hf.audio.formats import SAMPLE_BITS
+from dse_hf.cli import main
 from dse_hf.separate import separate_file
 
 
@@ -41,6 +44,30 @@ def url():
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
+
+
+def test_the_page_is_served_so_that_browsers_allow_threads(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.js").write_text("1")
+    monkeypatch.setattr(in_browser, "built_page", lambda: tmp_path)
+    monkeypatch.setattr(in_browser, "serve_page", lambda server, open_browser: servers.append(server))
+    servers = []
+    assert main(["app", "--in-browser", "--no-browser"]) == 0
+    (server,) = servers
+    address = f"http://127.0.0.1:{server.server_port}/"
+    assert address in capsys.readouterr().out and server.server_port >= 7860
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    with urllib.request.urlopen(f"{address}a.js") as answer:
+        assert answer.headers["Content-Type"] == "text/javascript" and answer.read() == b"1"
+        assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    thread.join()
+    assert main(["app", "--in-browser", "--no-browser", "--port", str(server.server_port)]) == 1
+    assert "give another port with --port" in capsys.readouterr().err
+    server.server_close()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="needs a clone of the repository"):
+        built_page(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ export async function separate(sound, { run, model, best, folder, progress }) {
   const pictures = new PictureMaker(["input", "foreground", "background"], sound.frames, sound.rate);
   const channels = Array.from({ length: sound.channels }, () => new Channel(sound.rate, model, compute));
   let frames = 0;
+  progress(frames, "separating");
 
   const emit = (parts) => {
     if (!parts[0].length) return;
