@@ -13,7 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from dse_hf.app.sounds import EXAMPLES
 from dse_hf.errors import one_line
@@ -25,7 +27,7 @@ from dse_hf.models.modeling_level import knows_every_level
 FOLDER = Path(__file__).resolve().parent
 PAGE = ("README.md", "index.html", "style.css", "icon.svg", "sw.js", "js/*.js")
 EXAMPLE_NAMES = ("train", "hum")
-DTYPE = "float16"  # README.md compares
+WEIGHTS = ("float16", "float32", "int8")  # README.md compares
 _RUNTIME = "onnxruntime-web/dist"
 # File of the page → file of a package. What ends in .bin is compressed by gzip, whatever the server does.
 VENDORED = {
@@ -40,8 +42,8 @@ VENDORED = {
 }
 
 
-def build(out: Path, dtype: str = DTYPE) -> None:
-    """Writes the page to the folder `out`, which is made if it does not exist.
+def build(out: Path, weights: str = WEIGHTS[0]) -> None:
+    """Writes the page to the folder `out`, which is made if it does not exist. `weights` is their data type.
 
     A ValueError tells what is missing on this machine.
     """
@@ -52,7 +54,7 @@ def build(out: Path, dtype: str = DTYPE) -> None:
     files["vendor/LICENSES.txt"] = FOLDER / "LICENSES.txt"
     for name, path in files.items():
         write(out / name, path.read_bytes())
-    model = write_model(out, dtype)
+    model = write_model(out, weights)
     large = {name: out / name for name in [*files, model["file"]] if name.endswith(".bin")}
     described = {name: {"bytes": path.stat().st_size, "hash": digest(path)} for name, path in large.items()}
     write(out / "files.json", json.dumps({"model": model, "files": described}, indent=1).encode())
@@ -78,17 +80,31 @@ def install_packages() -> Path:
     return folder
 
 
-def write_model(out: Path, dtype: str) -> dict:
+def write_model(out: Path, weights: str) -> dict:
     """Writes the default model as ONNX. Returns what the page has to know about it."""
     model = load_model(DEFAULT_MODEL, device="cpu", dtype="float32")
     model.config.average_polarity_flip = False  # the page runs the network twice if the visitor asks for it
     with tempfile.TemporaryDirectory() as folder:
-        result = export_onnx(model, Path(folder, "model.onnx"), dtype=dtype)
-        content = Path(result.path).read_bytes()
-    write(out / "model.bin", content)
-    metadata = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(content).metadata_props}
-    metadata["level_invariant"] = knows_every_level(model.config)
+        dtype = "int8" if weights == "int8" else "float32"
+        proto = onnx.load(export_onnx(model, Path(folder, "model.onnx"), dtype=dtype).path)
+    if weights == "float16":
+        store_in_float16(proto.graph)
+    write(out / "model.bin", proto.SerializeToString())
+    metadata = {entry.key: json.loads(entry.value) for entry in proto.metadata_props}
+    metadata |= {"dtype": weights, "level_invariant": knows_every_level(model.config)}
     return {"file": "model.bin", "name": DEFAULT_MODEL, **metadata}
+
+
+def store_in_float16(graph: onnx.GraphProto) -> None:
+    """Halves the file: the weights become float16, and are turned into float32 when the browser loads them.
+
+    The export's own float16 also computes in it, which not every graphics processor can.
+    """
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size > 1:
+            graph.node.insert(0, helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], to=TensorProto.FLOAT))
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_half"))
 
 
 def write(path: Path, content: bytes) -> None:
@@ -116,10 +132,10 @@ def digest(path: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for the page")
-    parser.add_argument("--dtype", default=DTYPE, help="data type of the weights (default: %(default)s)")
+    parser.add_argument("--weights", default=WEIGHTS[0], choices=WEIGHTS, help="data type (default: %(default)s)")
     args = parser.parse_args()
     try:
-        build(args.out, args.dtype)
+        build(args.out, args.weights)
     except (ValueError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         return 1

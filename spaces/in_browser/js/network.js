@@ -16,9 +16,7 @@ export async function availableBackends() {
   try {
     const adapter = await navigator.gpu?.requestAdapter();
     // An adapter without a graphics processor is slower than the processor itself.
-    if (adapter?.features.has("shader-f16") && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) {
-      names.push("webgpu");
-    }
+    if (adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) names.push("webgpu");
   } catch {
     // No WebGPU, then.
   }
