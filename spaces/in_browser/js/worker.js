@@ -1,13 +1,13 @@
 // The worker: it separates while the page stays free. The page ends it to cancel.
 
 import { fetchBytes, loadManifest, missingBytes } from "./downloads.js";
-import { BACKENDS, availableBackends, loadNetwork } from "./network.js";
+import { BACKENDS, WrongResults, availableBackends, loadNetwork } from "./network.js";
 import { Refusal, openSound } from "./read.js";
 import { separate } from "./separate.js";
 import { openFolder } from "./wav.js";
 
 let manifest = null;
-let loaded = null; // { backend, run }
+let loaded = null; // { backend, computed, run }: the one that was asked for, and the one that computes
 let answerFromPage = null; // to the last question
 
 const jobs = { describe, separate: separateFile };
@@ -35,7 +35,7 @@ async function describe() {
 async function separateFile({ file, backend, best }) {
   manifest ??= await loadManifest();
   const sound = await openSound(file, (blob, rate) => ask({ type: "decode", file: blob, rate }));
-  if (loaded?.backend !== backend) loaded = { backend, run: await load(backend) };
+  if (loaded?.backend !== backend) loaded = await load(backend);
   const folder = await openFolder();
   const started = performance.now();
   let separating = started;
@@ -47,7 +47,7 @@ async function separateFile({ file, backend, best }) {
   };
   progress(0, "reading");
   const result = await separate(sound, { run: loaded.run, model: manifest.model, best, folder, progress });
-  return { ...result, backend, elapsed: (performance.now() - started) / 1000 };
+  return { ...result, backend: loaded.computed, elapsed: (performance.now() - started) / 1000 };
 }
 
 async function load(backend) {
@@ -55,7 +55,15 @@ async function load(backend) {
   let done = 0;
   const report = (bytes) => self.postMessage({ type: "download", done: (done += bytes), total });
   report(0);
-  return loadNetwork(backend, manifest.model, (path) => fetchBytes(manifest, path, report));
+  const bytesOf = (path) => fetchBytes(manifest, path, report);
+  try {
+    return { backend, computed: backend, run: await loadNetwork(backend, manifest.model, bytesOf) };
+  } catch (error) {
+    if (backend !== "webgpu") throw error;
+    const other = (await availableBackends()).find((name) => name !== "webgpu");
+    console.warn(error instanceof WrongResults ? "WebGPU computes wrong results here" : error);
+    return { backend, computed: other, run: await loadNetwork(other, manifest.model, bytesOf) };
+  }
 }
 
 function filesOf(backend) {
