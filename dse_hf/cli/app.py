@@ -43,6 +43,9 @@ def _run_gradio(args: argparse.Namespace) -> None:
 
 
 def _run_in_browser(args: argparse.Namespace) -> None:
+    with requiring("export"):  # which the build needs
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
     from ..app.in_browser import built_page, page_server, serve_page
 
     server = page_server(built_page(), args.host, args.port)

@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from dse_hf.app.sounds import EXAMPLES
+import dse_hf
 from dse_hf.errors import one_line
 from dse_hf.export import export_onnx
 from dse_hf.loading import DEFAULT_MODEL, load_model
@@ -27,7 +27,7 @@ from dse_hf.models.modeling_level import knows_every_level
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = ("README.md", "index.html", "style.css", "icon.svg", "sw.js", "js/*.js")
-EXAMPLE_NAMES = ("train", "hum")
+EXAMPLES = ("train", "hum")
 WEIGHTS = ("float16", "float32", "int8")  # README.md compares
 _RUNTIME = "onnxruntime-web/dist"
 CHECKED_LENGTH, CHECKED_STEP = 3000, 100  # as in js/network.js
@@ -51,7 +51,8 @@ def build(out: Path, weights: str = WEIGHTS[0]) -> None:
     """
     packages = install_packages()
     files = {path.relative_to(FOLDER).as_posix(): path for pattern in PAGE for path in FOLDER.glob(pattern)}
-    files |= {f"examples/{name}.flac": EXAMPLES / f"{name}.flac" for name in EXAMPLE_NAMES}
+    package = Path(dse_hf.__file__).parent
+    files |= {f"examples/{name}.flac": package / "app" / "examples" / f"{name}.flac" for name in EXAMPLES}
     files |= {f"vendor/{name}": packages / path for name, path in VENDORED.items()}
     files["vendor/LICENSES.txt"] = FOLDER / "LICENSES.txt"
     for name, path in files.items():
@@ -139,7 +140,9 @@ def store_in_float16(graph: onnx.GraphProto) -> None:
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.size > 1:
-            graph.node.insert(0, helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], to=TensorProto.FLOAT))
+            graph.node.insert(
+                0, helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], to=TensorProto.FLOAT)
+            )
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_half"))
 
 

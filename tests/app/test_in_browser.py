@@ -1,6 +1,7 @@
 """The page whose model runs in the browser, in headless Chromium: its samples are those of the command line."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from huggingface_hub import metadata_load
 
 from dse_hf import load_model
 from dse_hf.app import in_browser
@@ -68,6 +70,19 @@ def test_the_page_is_served_so_that_browsers_allow_threads(tmp_path, monkeypatch
     monkeypatch.undo()
     with pytest.raises(ValueError, match="needs a clone of the repository"):
         built_page(tmp_path)
+
+
+def test_the_build_has_what_a_space_and_the_service_worker_need(url):
+    page = built_page()
+    metadata = metadata_load(page / "README.md")
+    assert metadata["sdk"] == "static" and "cross-origin-embedder-policy" in metadata["custom_headers"]
+    lists = re.findall(r"(?:SMALL|LARGE)_FILES = (.*?);", (page / "sw.js").read_text())
+    small, large = map(json.loads, lists)
+    for name in [*small, *(name.partition("?")[0] for name in large)]:
+        assert (page / name).exists()
+    assert len(large) == 3 and sum((page / name.partition("?")[0]).stat().st_size for name in large) < 40e6
+    scripts = {path.relative_to(page).as_posix() for path in page.rglob("*.js")} - {"sw.js"}
+    assert scripts <= set(small)
 
 
 @pytest.fixture(scope="module")
