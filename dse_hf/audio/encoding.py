@@ -54,7 +54,7 @@ def encoders_for(codec, muxer: str) -> list[Encoder]:
     if name in _LOSSLESS:
         chosen = Encoder(name, *_PCM["s16" if codec.format.name.startswith("s16") else "s24"])
     fallback = ENCODERS[FALLBACK[muxer]]
-    return [fallback] if chosen in (None, fallback) else [chosen, fallback]
+    return [fallback] if chosen is None or chosen == fallback else [chosen, fallback]
 
 
 def layouts_for(codec, channels: int) -> list[str]:
@@ -156,10 +156,11 @@ def _round(number: Fraction) -> int:
 
 def _stored(block: np.ndarray, encoder: Encoder) -> np.ndarray:
     """The samples in the encoder's sample format, interleaved."""
-    bits = integer_bits(encoder.subtype) if encoder.subtype else None
+    subtype = encoder.subtype or encoder.name
+    bits = integer_bits(subtype)
     if bits is None:
         return np.ascontiguousarray(block, np.float32)
-    integers = (quantize(block.astype(np.float64), encoder.subtype) * 2.0 ** (bits - 1)).astype(np.int32)
+    integers = (quantize(block.astype(np.float64), subtype) * 2.0 ** (bits - 1)).astype(np.int32)
     return np.ascontiguousarray(integers.astype(np.int16) if bits == 16 else integers << (32 - bits))
 
 

@@ -74,7 +74,8 @@ class VideoWriter(FileWriter):
             raise AudioError(
                 f"{self.path}: not a video format that can be written; choose {', '.join(video_formats())}"
             )
-        self._muxer, self.notes = entry.muxer, []
+        self._muxer = entry.muxer
+        self._output: Any = None  # before the header is written, and after the file is closed
         with self._opening() as part, contextlib.ExitStack() as stack:
             self._source = stack.enter_context(FilmSource(source, track))
             self._file = stack.enter_context(open(part, "wb"))
@@ -91,7 +92,7 @@ class VideoWriter(FileWriter):
         """Writes the header."""
         self._file.seek(0)
         self._file.truncate()
-        self.notes: list[str] = []
+        self.notes = []
         self._output = self._opened_output(sampling_rate)
         self._copies: dict[int, Any] = {}  # index of a stream in the source → stream in the output
         source = self._source

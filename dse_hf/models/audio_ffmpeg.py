@@ -1,5 +1,6 @@
 """Reads the audio tracks of a file with FFmpeg (PyAV)."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ from .audio_files import (
     UnrecognisedError,
     Unseekable,
     broken_off,
+    is_placeholder,
     signature,
     start_of_content,
 )
@@ -25,10 +27,19 @@ _SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"} 
 _CONTAINERS_WITH_TIME_STAMPS = ("mov,", "matroska,")
 
 
+def default_track(container) -> Any:
+    """The audio track that players choose: the one marked as default, otherwise the first; `None` if there is none.
+
+    FFmpeg prefers the one of which it sees most at the start of the file, if none is marked.
+    """
+    known = [track for track in container.streams.audio if track.codec_context and track.codec_context.sample_rate]
+    return next((track for track in known if track.disposition & 1), known[0] if known else None)
+
+
 class PyAVDecoder:
     """Reads an audio track of a file with FFmpeg, at the sampling rate and channels of the track.
 
-    `track` counts the audio tracks from 1. `None` stands for the one that FFmpeg prefers, as a player does.
+    `track` counts the audio tracks from 1. `None` stands for the one that players choose.
     """
 
     frames = None
@@ -42,6 +53,8 @@ class PyAVDecoder:
         mp3_has_length = _mp3_has_length(file)
         # Of several chunks of samples in a wav, FFmpeg goes to the last one if it can.
         is_wav = signature(file) == b"RIFF"
+        if is_wav:
+            _check_wav_length(file, name)
         file.seek(0)
         source = Unseekable(file) if is_wav else SeekableAnywhere(file)
         try:
@@ -59,7 +72,7 @@ class PyAVDecoder:
 
     def _start(self, track: int | None, has_time_stamps: bool, has_length: bool) -> None:
         container = self._container
-        self._stream: Any = self._find(track)
+        self._stream = self._find(track)
         begin = (container.start_time or 0) / 1e6
         seconds = container.duration / 1e6 if container.duration else None
         self._announced_end = self._reached = 0.0
@@ -83,9 +96,9 @@ class PyAVDecoder:
         self.subtype = _SUBTYPES.get(sample_format) if codec.startswith(_LOSSLESS) else None
         self.subtype = "PCM_24" if codec.startswith("pcm_s24") else self.subtype or codec.upper()
 
-    def _find(self, track: int | None):
+    def _find(self, track: int | None) -> Any:
         tracks = self._container.streams.audio
-        best = self._container.streams.best("audio") if track is None else None
+        best = default_track(self._container) if track is None else None
         if not tracks or (track is None and best is None):  # there may be tracks without a known codec
             raise AudioError(f"{self.name}: has no audio track; give a file with sound")
         if track is None:
@@ -93,6 +106,8 @@ class PyAVDecoder:
         if isinstance(track, bool) or not isinstance(track, int) or not 1 <= track <= len(tracks):
             there = ", ".join(_described(number, stream) for number, stream in enumerate(tracks, 1))
             raise AudioError(f"{self.name}: no audio track {track!r}; choose among {there}")
+        if tracks[track - 1].codec_context is None:
+            raise AudioError(f"{self.name}: audio track {track} is of an unknown codec; choose another one")
         return tracks[track - 1]
 
     def _decoded_frames(self) -> Iterator:
@@ -195,6 +210,16 @@ def _samples(frame, dtype: str) -> np.ndarray:
     if samples.dtype == np.uint8:
         return (samples.astype(dtype) - 128) / 128
     return samples.astype(dtype) / 2 ** (8 * samples.dtype.itemsize - 1)
+
+
+def _check_wav_length(file: BinaryIO, name: str) -> None:
+    """Raises an error if bytes are missing at the end of a wav file. FFmpeg would read what is there."""
+    start = start_of_content(file)
+    file.seek(start + 4)
+    announced = int.from_bytes(file.read(4), "little") + 8
+    present = file.seek(0, os.SEEK_END) - start
+    if announced - present > 8 and not is_placeholder(announced):
+        raise AudioError(f"{name}: breaks off after {present:,} of {announced:,} bytes; get it again")
 
 
 def _mp3_has_length(file: BinaryIO) -> bool:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 NO_SAMPLES = "holds no samples; record or export it again"
@@ -40,6 +40,12 @@ def describe_os_error(error: OSError) -> str:
     return f"{(error.strerror or str(error)).lower()}; check the disk"
 
 
+def is_placeholder(size: int) -> bool:
+    """Whether a header gives this size for want of a better one: a program that writes to a pipe does not know it."""
+    # The largest number, sometimes less the length of the header.
+    return any(abs(size - 2**bits) < 2**16 for bits in (31, 32, 63, 64))
+
+
 def native_path(path) -> str | bytes:
     """Converts a path for soundfile. On POSIX it becomes bytes, since a file name there need not be valid text."""
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
@@ -66,7 +72,7 @@ class SeekableAnywhere:
     Damaged files make decoders seek before the start; `seek` then returns -1.
     """
 
-    def __init__(self, file: BinaryIO, start: int = 0, stop: int | None = None):
+    def __init__(self, file: Any, start: int = 0, stop: int | None = None):
         self._file, self._start, self._stop = file, start, stop
         file.seek(start)
         if isinstance(name := getattr(file, "name", None), str):

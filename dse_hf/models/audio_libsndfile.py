@@ -7,7 +7,14 @@ from typing import BinaryIO
 import numpy as np
 
 from .audio_channels import VORBIS_MASKS, VORBIS_ORDER, aiff_channel_mask
-from .audio_files import SeekableAnywhere, UnrecognisedError, broken_off, native_path, start_of_content
+from .audio_files import (
+    SeekableAnywhere,
+    UnrecognisedError,
+    broken_off,
+    is_placeholder,
+    native_path,
+    start_of_content,
+)
 from .audio_formats import SAMPLE_BITS
 
 
@@ -40,7 +47,7 @@ class SoundFileDecoder:
             by_path = path is not None and file.tell() == 0
             self._sound = soundfile.SoundFile(native_path(path) if by_path else source)
         except soundfile.LibsndfileError as error:
-            raise UnrecognisedError(f"libsndfile: {error.error_string.strip(' .')}") from error
+            raise UnrecognisedError(f"libsndfile: {' '.join(error.error_string.split()).strip('. ')}") from error
         except TypeError as error:  # soundfile asks for the sample format of a file named .raw
             raise UnrecognisedError("libsndfile: format not recognised") from error
         # If it can, soundfile seeks after every block, which is slow and fails at the end of a flac stream.
@@ -85,7 +92,7 @@ class SoundFileDecoder:
             return 0
         try:
             self._position = self._sound.seek(min(frame, self.frames))
-        except soundfile.LibsndfileError as error:
+        except RuntimeError as error:
             raise broken_off(self.name, frame / self.sampling_rate, self.seconds) from error
         return self._position
 
@@ -94,7 +101,7 @@ class SoundFileDecoder:
             most = frames if self.frames is None else min(frames, self.frames - self._position)
             try:
                 block = self._sound.read(most, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as error:
+            except RuntimeError as error:
                 raise broken_off(self.name, self._position / self.sampling_rate, self.seconds) from error
             if len(block) == 0:
                 break
@@ -115,8 +122,6 @@ def _share_present(log: str) -> float | None:
     sizes = re.findall(r"(?m)^ *(?:data|riff|Data Size|Riff size|SSND) *: (\d+) \(should be (\d+)\)", log)
     for announced, present in sizes:
         announced, present = int(announced), int(present)
-        # Programs that write to a pipe announce the largest number, sometimes less the length of the header.
-        placeholder = any(abs(announced - 2**bits) < 2**16 for bits in (31, 32, 63, 64))
-        if announced - present > 8 and not placeholder:  # chunks may be padded by up to 8 bytes
+        if announced - present > 8 and not is_placeholder(announced):  # chunks may be padded by up to 8 bytes
             return max(present, 1) / announced
     return None

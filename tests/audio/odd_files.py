@@ -137,6 +137,7 @@ def odd_files() -> dict[str, OddFile]:
     mp3 = _stored("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT")
     surround = SIGNAL * np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     opus, at_48000 = _encoded("ogg", "libopus", SIGNAL), resample(SIGNAL, RATE, 48000)
+    g726 = _encoded("wav", "g726", SIGNAL[::2], rate=8000)
     silence, half = np.zeros_like(SIGNAL), len(flac) // 2
     alac = functools.partial(_encoded, "mp4", "alac", sample_format="s16p")
     return {
@@ -146,7 +147,7 @@ def odd_files() -> dict[str, OddFile]:
         "two-chunks.wav": OddFile(_wav_of_two_chunks(), SIGNAL),
         "tagged.wav": OddFile(b"ID3\x04\x00\x00\x00\x00\x00\x10" + bytes(16) + wav, SIGNAL),
         "gsm.wav": OddFile(_stored("WAV", "GSM610"), SIGNAL, 0.2, more=320),
-        "g726.wav": OddFile(_encoded("wav", "g726", SIGNAL[::2], rate=8000), SIGNAL[::2], 0.2),
+        "g726.wav": OddFile(g726, SIGNAL[::2], 0.2),
         "ac3.wav": OddFile(_encoded("wav", "ac3", SIGNAL, rate=32000, sample_format="fltp"), SIGNAL, 0.1, 256, 3072),
         "unknown-size.caf": OddFile(_patched(_stored("CAF"), data=b"\xff" * 8), SIGNAL),
         "from-a-pipe.flac": OddFile(_flac_of_unknown_length(), SIGNAL),
@@ -161,6 +162,7 @@ def odd_files() -> dict[str, OddFile]:
         "gap.mp4": OddFile(alac(SIGNAL, gap=8000), np.concatenate([SIGNAL[:4096], silence[:8000], SIGNAL[4096:]])),
         # ── damaged ──
         "cut.wav": OddFile(wav[:20000], "breaks off or is damaged at 0.6 s of 0.8 s"),
+        "cut-g726.wav": OddFile(g726[:2000], r"breaks off after 2,000 of 3,\d\d\d bytes; get it again"),
         "cut.flac": OddFile(flac[:half], "breaks off or is damaged at"),
         "cut.ogg": OddFile(ogg[:-3000], "breaks off in the middle of an ogg page"),
         "cut.mp3": OddFile(mp3[: len(mp3) // 2], "breaks off or is damaged at"),

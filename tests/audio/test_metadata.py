@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from mutagen import id3
 from mutagen.aiff import AIFF
-from mutagen.flac import FLAC, Picture
+from mutagen.flac import FLAC, CueSheet, CueSheetTrack, Picture
 from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4, MP4Cover
 from mutagen.oggopus import OggOpus
@@ -150,7 +150,8 @@ def test_aiff_keeps_its_markers_and_tags(tmp_path):
 def test_tags_and_covers_go_from_format_to_format(tmp_path, source, target):
     path = write_wav(tmp_path / "a.wav") if source == "wav" else write_tagged(tmp_path / f"a.{source}")
     output, notes = foreground(path, target)
-    assert notes == []
+    lost = source == "wav" and target != "wav"
+    assert notes == [f"{target} holds no broadcast-wav times and cue points; they were left out"] * lost
     wanted = dict(TEXTS) if source == "wav" else {**TEXTS, "tracknumber": ["3/9"]}
     # The samples are those of an output without tags.
     plain, _ = foreground(_without_tags(path), target)
@@ -190,10 +191,31 @@ def _without_tags(path):
     return bare
 
 
+def test_flac_keeps_its_cue_sheet(tmp_path):
+    path = write_tagged(tmp_path / "a.flac")
+    file = FLAC(path)
+    cues = CueSheet(None)
+    cues.lead_in_samples, cues.compact_disc = 0, False
+    cues.tracks = [CueSheetTrack(1, 12000, isrc=b""), CueSheetTrack(255, 24000, isrc=b"")]
+    file.metadata_blocks.append(cues)
+    file.save()
+    output, notes = foreground(path)
+    assert notes == [] and FLAC(output).cuesheet.tracks == cues.tracks
+    np.testing.assert_array_equal(samples_of(output), samples_of(path))
+
+
 def test_the_tags_of_a_film_go_to_its_sound(tmp_path):
     for suffix in ("mp4", "mkv"):
         output, notes = foreground(write_film(tmp_path / f"{suffix}.{suffix}", burst()), "flac")
         assert notes == [] and FLAC(output)["title"] == ["A talk"] and FLAC(output)["artist"] == ["Somebody"]
+
+
+def test_files_of_other_formats_need_no_tags(tmp_path):
+    for suffix, options in {"w64": {"format": "W64"}, "mat": {"format": "MAT5", "subtype": "PCM_16"}}.items():
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, tones(), 48000, **options)
+        assert foreground(path, "flac")[1] == []
+        (tmp_path / "out" / "a.foreground.flac").unlink()
 
 
 # ── Failures ──
@@ -226,7 +248,7 @@ def test_tags_that_cannot_be_written_leave_the_samples_whole(tmp_path, suffix, m
     monkeypatch.setitem(metadata._WRITERS, suffix, fail)
     path = write_wav(tmp_path / "a.wav")
     output, notes = foreground(path, suffix)
-    assert notes == ["the tags could not be written and were left out (no reason)"]
+    assert notes[-1] == "the tags could not be written and were left out (no reason)"
     assert soundfile.info(output).frames == 19200
 
 

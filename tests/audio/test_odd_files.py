@@ -1,7 +1,5 @@
 """All that reads sound reads the odd files alike."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -59,6 +57,7 @@ def test_command_line(odd, model, tmp_path):
         return
     result = separate_file(model, path, tmp_path / "out")
     wanted, reader = read(path)
+    assert {read(output)[1].channel_mask for output in result.outputs.values()} == {reader.channel_mask}
     total = sum(read(output, "float64")[0] for output in result.outputs.values())
     assert result.frames == len(wanted)
     np.testing.assert_allclose(total, wanted, atol=0 if reader.subtype == "PCM_16" else 1 / 2**15)
@@ -111,4 +110,3 @@ def test_space(odd):
     samples, reader = read(path)
     found = read_mono(check_sound(str(path), 60), reader.sampling_rate)
     np.testing.assert_allclose(found, samples.mean(axis=1), atol=1e-6)
-    assert Path(path).suffix

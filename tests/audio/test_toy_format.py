@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -39,6 +40,15 @@ def test_it_is_separated_into(toy, tmp_path, model):
     assert {Path(path).name for path in result.outputs.values()} == {"a.foreground.au", "a.background.au"}
     total = sum(soundfile.read(path, dtype="int16")[0].astype(int) for path in result.outputs.values())
     np.testing.assert_array_equal(total, soundfile.read(tmp_path / "a.wav", dtype="int16")[0])
+
+
+def test_a_format_with_a_muxer_is_written_for_inputs_of_the_format(monkeypatch, tmp_path, model):
+    monkeypatch.setitem(formats.FORMATS, "mk3d", formats.AudioFormat("3D", ("matroska",), muxer="matroska"))
+    write_av(tmp_path / "a.mkv", tones(), 48000, "aac", video=True).rename(tmp_path / "a.mk3d")
+    output = separate_file(model, tmp_path / "a.mk3d", file_format="same").outputs["foreground"]
+    assert Path(output).name == "a.foreground.mk3d"
+    with av.open(output) as film:
+        assert film.format.name == "matroska,webm" and [stream.type for stream in film.streams] == ["video", "audio"]
 
 
 def test_it_is_offered_on_the_command_line(toy, tmp_path, model, capsys):

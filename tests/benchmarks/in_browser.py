@@ -97,9 +97,8 @@ def show_speeds(browser, pages: dict[str, Path], seconds: float, folder: Path) -
     for weights, page in pages.items():
         for backend, threads in (("single", 1), ("threads", os.cpu_count())):
             speed, longest = in_chromium(browser, page, backend, folder / "sound.wav")
-            print(
-                f"| {weights} | {threads} | {speed:.1f} | {natively(page, threads):.1f} | {longest:.0f} |", flush=True
-            )
+            cells = [weights, threads, f"{speed:.1f}", f"{natively(page, threads):.1f}", f"{longest:.0f}"]
+            print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
 def in_chromium(browser, page_folder: Path, backend: str, sound: Path) -> tuple[float, float]:
@@ -140,11 +139,8 @@ def show_resampling(browser, page_folder: Path, folder: Path) -> None:
     speech, _ = soundfile.read(EXAMPLE / "clean.wav")
     noise = np.random.default_rng(0).standard_normal(RATE) / 10
     subprocess.run(["npm", "install", "--silent", "@alexanderolsen/libsamplerate-js@2.1.2"], cwd=folder, check=True)
-    print(
-        "\n| from, Hz | to, Hz | sound | "
-        + " | ".join([*RESAMPLERS, "libsamplerate"])
-        + " |\n|---|---|---|---|---|---|"
-    )
+    header = " | ".join(["from, Hz", "to, Hz", "sound", *RESAMPLERS, "libsamplerate"])
+    print(f"\n| {header} |\n|---|---|---|---|---|---|")
     with served(page_folder) as url:
         page = browser.new_page()
         page.goto(url)
