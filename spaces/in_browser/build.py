@@ -26,8 +26,9 @@ from dse_hf.models.modeling_level import knows_every_level
 
 
 FOLDER = Path(__file__).resolve().parent
-PAGE = ("README.md", "index.html", "style.css", "icon.svg", "sw.js", "js/*.js")
+PAGE = ("README.md", "index.html", "style.css", "icon.svg", "sw.js", "js/*.js", "screenshots/desktop_light.png")
 EXAMPLES = ("train", "hum")
+NOT_CACHED = ("README.md", "sw.js", "index.html", "screenshots/desktop_light.png")  # index.html is the folder itself
 WEIGHTS = ("float16", "float32", "int8")  # README.md compares
 _RUNTIME = "onnxruntime-web/dist"
 CHECKED_LENGTH, CHECKED_STEP = 3000, 100  # as in js/network.js
@@ -155,7 +156,7 @@ def write_lists(out: Path, small: list[str], large: dict[str, dict]) -> None:
     """Puts the names of the files into the service worker, and a version that changes with any of them."""
     version = hashlib.sha256("".join(digest(out / name) for name in [*small, *large]).encode()).hexdigest()[:12]
     # The page's own address is the folder, not index.html.
-    names = ["./", *(name for name in small if name not in ("README.md", "sw.js", "index.html"))]
+    names = ["./", *(name for name in small if name not in NOT_CACHED)]
     text = (out / "sw.js").read_text(encoding="utf-8")
     text = text.replace("dse-hf-page-VERSION", f"dse-hf-page-{version}")
     text = text.replace("SMALL_FILES = []", f"SMALL_FILES = {json.dumps(names)}")

@@ -1,6 +1,6 @@
 // Reads sound files in the worker, block by block. Mediabunny takes the containers apart, the browser decodes.
 
-import { ALL_FORMATS, AudioSampleSink, BlobSource, Input } from "../vendor/mediabunny.js";
+import { ALL_FORMATS, AudioSampleSink, BlobSource, Input, MP3, OGG } from "../vendor/mediabunny.js";
 
 export const MAX_CHANNELS = 8;
 const WHOLE_FILE_SECONDS = 20 * 60; // if the browser can only decode a file as a whole
@@ -24,37 +24,61 @@ export async function openSound(file, decodeWhole) {
   } catch {
     // Not a container that Mediabunny knows: the browser may know it.
   }
-  const sound = track && (await track.canDecode()) ? await streamed(file, track) : await whole(file, track, decodeWhole);
+  const sound = track && (await track.canDecode()) ? await streamed(file, input, track) : await whole(file, track, decodeWhole);
   if (sound.channels > MAX_CHANNELS) {
     throw new Refusal(`The file has ${sound.channels} channels: up to ${MAX_CHANNELS} are possible here.`);
   }
   return sound;
 }
 
-async function streamed(file, track) {
+async function streamed(file, input, track) {
   const [rate, channels, codec] = await Promise.all([
     track.getSampleRate(),
     track.getNumberOfChannels(),
     track.getCodec(),
   ]);
-  const seconds = await track.computeDuration();
+  const container = await input.getFormat();
+  const { delay, padding } = container === MP3 ? await encoderDelay(file) : { delay: 0, padding: 0 };
+  // What the file says.
+  const frames = Math.round((await track.computeDuration()) * rate) - delay - padding;
+  // The last frame of these codecs is longer than what is left of the sound.
+  const end = container === MP3 || container === OGG ? frames : Infinity;
   const [, kind] = LONGER_SAMPLES.exec(codec) ?? [];
   const float = kind !== undefined && kind !== "s24";
   return {
     rate,
     channels,
-    frames: Math.round(seconds * rate), // what the file says
+    frames,
     bits: float ? 32 : kind === "s24" ? 24 : codec === "flac" ? await flacBits(file) : 16,
     float,
-    blocks: () => grouped(planesOfSamples(track, channels, rate), rate),
+    blocks: () => grouped(planesOfSamples(track, { rate, channels, delay, end }), rate),
   };
 }
 
-async function* planesOfSamples(track, channels, rate) {
+async function* planesOfSamples(track, { rate, channels, delay, end }) {
+  let position = -delay; // of the sound
   for await (const sample of new AudioSampleSink(track).samples()) {
-    yield planesOf(sample, channels, rate);
+    const planes = planesOf(sample, channels, rate);
+    // What comes before time 0 is not heard.
+    if (position === 0) position = Math.min(0, Math.round(sample.timestamp * rate));
     sample.close();
+    const [from, to] = [Math.max(0, -position), Math.min(planes[0].length, end - position)];
+    position += planes[0].length;
+    if (to > from) yield planes.map((plane) => plane.subarray(from, to));
   }
+}
+
+/** The samples that an mp3 begins and ends with besides the sound, which encoders write where LAME does. */
+async function encoderDelay(file) {
+  const DECODER = 529; // samples that every decoder of this codec is late
+  const bytes = new Uint8Array(await file.slice(0, 1 << 16).arrayBuffer());
+  const letters = new TextDecoder("latin1").decode(bytes);
+  const tag = Math.max(letters.indexOf("Xing"), letters.indexOf("Info"));
+  const at = tag + 141;
+  if (tag < 0 || !/^(LAME|Lavc|Lavf)/.test(letters.slice(tag + 120))) return { delay: 0, padding: 0 };
+  const delay = (bytes[at] << 4) | (bytes[at + 1] >> 4);
+  const padding = ((bytes[at + 1] & 15) << 8) | bytes[at + 2];
+  return { delay: delay + DECODER, padding: Math.max(0, padding - DECODER) };
 }
 
 /** Puts short blocks together to blocks of at least `length` samples. */
