@@ -70,7 +70,7 @@ class FileWriter:
             raise self._exists()
 
     def _exists(self) -> AudioError:
-        return AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it")
+        return AudioError(f"{self.path}: exists; pass --overwrite (overwrite=True) to replace it, or --skip-existing")
 
     @contextlib.contextmanager
     def _opening(self) -> Generator[Path]:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -47,7 +48,9 @@ def main(argv: list[str] | None = None) -> int:
             command = COMMANDS.get(argv[0]) if argv else None
             if command is not None and not hasattr(command, "add_arguments"):
                 return command.run(argv[1:])
-            args = _parser().parse_args(argv)
+            args, unknown = _parser().parse_known_args(argv)
+            if unknown:
+                args.usage_error(_unknown_options(unknown, args))
             return COMMANDS[args.command].run(args)
         except KeyboardInterrupt:
             complain("interrupted; unfinished files were removed")
@@ -59,6 +62,14 @@ def main(argv: list[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             complain(error)
             return FAILURE
+
+
+def _unknown_options(words: list[str], args: argparse.Namespace) -> str:
+    """A message for words that the command does not know, with the option that may have been meant."""
+    known = [f"--{name.replace('_', '-')}" for name in vars(args)]
+    similar = difflib.get_close_matches(words[0], known, n=1)
+    hint = f"; did you mean {similar[0]}?" if similar else f"; see dse-hf {args.command} --help"
+    return f"unrecognized arguments: {' '.join(words)}{hint}"
 
 
 def _parser() -> argparse.ArgumentParser:

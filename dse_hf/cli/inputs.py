@@ -47,13 +47,12 @@ def find_inputs(names: list[str], output_dir: str | None, report: Report) -> lis
 
 
 def without_results(inputs: list[Input], sources: list[str], report: Report) -> list[Input]:
-    """Leaves out files of folders that are results of other files there, such as a.foreground.wav beside a.wav."""
+    """Leaves out files of folders that are results of others, such as old/a.foreground.wav if there is an a.wav."""
+    stems = {PurePath(entry.file).stem for entry in inputs}
     kept = []
     for entry in inputs:
-        path = PurePath(entry.file)
-        stem, _, source = path.stem.rpartition(".")
-        originals = (path.with_name(f"{stem}.{suffix}") for suffix in FORMATS)
-        if entry.found and source in sources and any(map(os.path.exists, originals)):
+        stem, _, source = PurePath(entry.file).stem.rpartition(".")
+        if entry.found and source in sources and stem in stems:
             report.skipped(entry.file, "result of another file")
         else:
             kept.append(entry)

@@ -147,7 +147,7 @@ class Report:
 
     def summary(self) -> None:
         """Prints one line for all files, if there were several or some were skipped."""
-        if self.json or self.quiet or self.files + self.failed + sum(self.skips.values()) < 2:
+        if self.json or self.quiet or (self.files + self.failed < 2 and not self.skips):
             return
         elapsed = time.monotonic() - self.started
         text = f"{_count(self.files, 'file')} separated, {_duration(self.seconds)} of sound in {_duration(elapsed)}"

@@ -7,9 +7,10 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 
 from ..audio.formats import FORMATS, SAME, writable_formats
-from ..loading import DEFAULT_MODEL, DTYPES
+from ..loading import DEFAULT_MODEL, DTYPES, embedded_models
 from .console import FAILURE, complain, quiet_libraries
 from .inputs import Input, find_inputs, without_results
 from .report import Report
@@ -18,12 +19,24 @@ from .report import Report
 HELP = "denoise audio files, or separate their sources"
 
 
+EXAMPLES = """examples:
+  dse-hf separate interview.wav --sources foreground           only the voice, in interview.foreground.wav
+  dse-hf separate recordings -o cleaned                        all recordings in a folder and its folders
+  dse-hf separate recordings -o cleaned --skip-existing        goes on where that stopped
+  dse-hf separate talk.mp4 --format same --sources foreground  the video with cleaned sound
+  dse-hf separate talk.wav --background-db -12                 leaves some of the noise in
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    formats = [entry.title for entry in FORMATS.values()]
-    parser.description = (
+    formats = list(dict.fromkeys(entry.title for entry in FORMATS.values()))
+    parser.description = textwrap.fill(
         f"Removes noise from recordings, or separates their sources. Reads {', '.join(formats)}, and rarer formats. "
-        "Writes each source to a file NAME.SOURCE.FORMAT of the recording's length, sampling rate and channels."
+        "Writes each source to a file of the recording's length, sampling rate and channels. With the default model, "
+        "NAME.foreground.wav is the voice, and NAME.background.wav is the noise.",
+        79,
     )
+    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add(
         "files",
@@ -33,40 +46,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input and write wav to standard output",
     )
     add("-o", "--output", metavar="DIR", help="folder for the results (default: the folder of each file)")
-    add("--model", default=DEFAULT_MODEL, help="name of an embedded model, folder, or Hub id (default: %(default)s)")
-    add("--device", default="auto", help="such as cpu, cuda or cuda:1 (default: %(default)s)")
-    add("--dtype", default="auto", choices=DTYPES, help="data type of the computation (default: %(default)s)")
-    add("--best", action="store_true", help="twice the time, slightly better quality, if the model is made for it")
-    add("--fast", action="store_true", help=argparse.SUPPRESS)  # the old name of what is now the default
-    add("--sources", type=_comma_list, help="sources to write, separated by commas (default: all)")
-    add(
-        "--format",
-        default="wav",
-        choices=(*writable_formats(), SAME),
-        help="format of the results; same: that of each file, with the pictures and all else of a video "
-        "(default: %(default)s)",
-    )
-    add(
-        "--track",
-        type=int,
-        metavar="N",
-        help="audio track to separate, from 1 (default: the one players choose)",
-    )
+    add("--sources", type=_comma_list, help="sources to write, separated by commas, such as foreground (default: all)")
     add(
         "--background-db",
         type=float,
         default=-math.inf,
         metavar="DB",
-        help="how much of the background stays in the first source, in dB, such as -12 (default: nothing)",
+        help="leave the background in the first source, at this level in dB: -20 is a little, -6 is half, 0 is all "
+        "(default: nothing)",
     )
+    add(
+        "--format",
+        type=_file_format,
+        default="wav",
+        metavar="FORMAT",
+        help=f"{', '.join(writable_formats())}, or same: the format of each file, and for a video its pictures and "
+        "all else (default: %(default)s)",
+    )
+    add("--track", type=int, metavar="N", help="audio track to separate, from 1 (default: the one players choose)")
+    add("--best", action="store_true", help="twice the time, slightly better quality, with the default model")
+    add("--fast", action="store_true", help=argparse.SUPPRESS)  # the old name of what is now the default
     add("--overwrite", action="store_true", help="replace existing files")
     add(
         "--skip-existing",
         action="store_true",
-        help="leave out files whose results exist, are as long, and are newer, so that a batch can be continued",
+        help="leave out files whose results exist, are as long, and are newer, whatever options made them",
     )
+    names = ", ".join(embedded_models())
+    add("--model", default=DEFAULT_MODEL, help=f"{names}, a folder, or an id on the Hub (default: %(default)s)")
+    add("--device", default="auto", help="such as cpu, cuda or cuda:1 (default: %(default)s)")
+    add("--dtype", default="auto", choices=DTYPES, help="data type of the computation (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object per file")
     add("--quiet", action="store_true", help="print only failures")
+
+
+def _file_format(text: str) -> str:
+    if text.lower() in (*writable_formats(), SAME):
+        return text.lower()
+    raise argparse.ArgumentTypeError(
+        f"{text!r}: give {', '.join(writable_formats())}, or same to keep that of a video"
+    )
 
 
 def _comma_list(text: str) -> list[str]:
@@ -105,7 +124,12 @@ def run(args: argparse.Namespace) -> int:
         with report.catching("standard input"):
             _separate_pipe(model, args, report)
     else:
-        _separate_files(model, inputs, args, report)
+        try:
+            _separate_files(model, inputs, args, report)
+        except KeyboardInterrupt:
+            if report.files:
+                complain("what is finished stays; the same command with --skip-existing goes on")
+            raise
         report.summary()
     return FAILURE if report.failed else 0
 
@@ -140,7 +164,9 @@ def _separate_files(model, inputs: list[Input], args: argparse.Namespace, report
                 for target in targets:
                     other = taken.get(os.path.realpath(target))
                     if other is not None:
-                        raise ValueError(f"its result {target} would replace {other}; give another folder (-o)")
+                        raise ValueError(
+                            f"its result {target} would replace {other}; separate it into another folder (-o)"
+                        )
                 taken.update((os.path.realpath(target), f"the result of {entry.file}") for target in targets)
                 if args.skip_existing and results_are_current(entry.file, targets, args.track):
                     report.skipped(entry.file, "done before")

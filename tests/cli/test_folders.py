@@ -81,6 +81,30 @@ def test_results_in_the_folder_are_no_recordings(separate):
         assert tree(".") == ["a.wav", "out/a.foreground.wav"]
 
 
+def test_results_in_other_folders_are_no_recordings_either(separate):
+    write("show/a.wav", "old/a.foreground.wav", "old/b.foreground.wav")
+    status, output, _ = separate(".", "-o", "out")
+    assert status == 0 and tree("out") == ["old/b.foreground.foreground.wav", "show/a.foreground.wav"]
+    assert output[-1].endswith("; 1 skipped: 1 result of another file")
+
+
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        (["--bset"], "unrecognized arguments: --bset; did you mean --best?"),
+        (["--skip-exsting"], "did you mean --skip-existing?"),
+        (["--zzz"], "unrecognized arguments: --zzz; see dse-hf separate --help"),
+        (["--format", "mp4"], "'mp4': give wav, w64, aiff, flac, ogg, opus, mp3, or same to keep that of a video"),
+    ],
+)
+def test_typing_errors_are_told_with_what_was_meant(separate, capsys, words, wanted):
+    write("a.wav")
+    with pytest.raises(SystemExit) as stop:
+        separate("a.wav", *words)
+    assert stop.value.code == 2 and wanted in capsys.readouterr().err
+    assert separate("a.wav", "--format", "FLAC")[0] == 0 and tree(".") == ["a.foreground.flac", "a.wav"]
+
+
 def test_wildcards_that_the_shell_left(separate):
     write("a.wav", "b.wav", "c.flac", "deep/d.wav", "x[1].wav")
     assert separate("?.wav", "**/d.wav", "x[1].wav", "-o", "out")[0] == 0
@@ -145,9 +169,8 @@ def test_of_two_runs_into_one_folder_each_result_has_one(separate, model, monkey
     monkeypatch.setattr(AudioWriter, "write", meet)
     status, _, complaints = separate("x/a.wav", "-o", "out")
     assert status == 1
-    assert complaints == [
-        "dse-hf: x/a.wav: out/a.foreground.wav: exists; pass --overwrite (overwrite=True) to replace it"
-    ]
+    assert len(complaints) == 1
+    assert complaints[0].startswith("dse-hf: x/a.wav: out/a.foreground.wav: exists; pass --overwrite (overwrite=True)")
     assert tree("out") == ["a.foreground.wav"] and soundfile.info("out/a.foreground.wav").frames == RATE // 5
 
 

@@ -156,12 +156,12 @@ def test_results_never_replace_inputs_or_each_other(folder, model, capsys):
         write(name)
     (folder / "sub").mkdir()
     write("sub/a.wav", 0.5)
-    before = (folder / "b.foreground.wav").read_bytes()
+    before, advice = (folder / "b.foreground.wav").read_bytes(), "separate it into another folder (-o)"
     files = ["a.wav", "a.flac", "b.wav", "b.foreground.wav"]
     assert main(["separate", *files, "--model", model, "--overwrite"]) == 1
     assert failures(capsys) == [
-        "a.flac: its result a.foreground.wav would replace the result of a.wav; give another folder (-o)",
-        "b.wav: its result b.foreground.wav would replace the input b.foreground.wav; give another folder (-o)",
+        f"a.flac: its result a.foreground.wav would replace the result of a.wav; {advice}",
+        f"b.wav: its result b.foreground.wav would replace the input b.foreground.wav; {advice}",
     ]
     assert (folder / "b.foreground.wav").read_bytes() == before
     assert main(["separate", "a.wav", "sub/a.wav", "-o", "out", "--model", model]) == 1
@@ -174,7 +174,9 @@ def test_existing_results_need_overwrite(folder, model, capsys):
     (folder / "a.background.wav").write_text("mine")
     arguments = ["separate", "a.wav", "--model", model]
     assert main(arguments) == 1
-    assert failures(capsys) == ["a.wav: a.background.wav: exists; pass --overwrite (overwrite=True) to replace it"]
+    assert failures(capsys) == [
+        "a.wav: a.background.wav: exists; pass --overwrite (overwrite=True) to replace it, or --skip-existing"
+    ]
     assert names(folder) == ["a.background.wav", "a.wav"]
     assert main([*arguments, "--overwrite"]) == 0
     assert soundfile.info("a.background.wav").frames == 16000
@@ -358,6 +360,7 @@ def test_interrupted_process_keeps_what_is_complete(folder, model):
     assert process.returncode == 130
     assert complaints.splitlines() == [
         "dse-hf: missing.wav: no such file or folder; check the name",
+        "dse-hf: what is finished stays; the same command with --skip-existing goes on",
         "dse-hf: interrupted; unfinished files were removed",
     ]
     assert output.splitlines()[1].startswith("a.wav: 1.0 s of 1 channel at 16000 Hz")

@@ -52,7 +52,7 @@ def publish_and_load(folder: Path, python: str | None = None) -> int:
     """
     with LocalHub(folder / "hub") as hub:
         publish = ["publish", EXAMPLE.parent.parent.name, REPO]
-        separate = ["separate", str(EXAMPLE), "-o", str(folder)]
+        separate = ["separate", str(EXAMPLE), "-o", str(folder), "--best"]
         hub.run(f"import sys; from dse_hf.cli import main; sys.exit(main({publish}) or main({separate}))")
         alone = folder / "alone.wav"
         if python is None:
