@@ -149,7 +149,7 @@ def _load_separator(folder: Path, dtype: str):
     import torch
 
     fields = checked_config(folder)
-    separator = load_object(MODEL_TYPES[fields["model_type"]].separator)
+    separator = load_object(str(MODEL_TYPES[fields["model_type"]].separator))
     config = separator.config_class(**fields)
     with torch.device("meta"):
         model = separator(config)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedModel
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, loading
-from dse_hf.loading import load_model
+from dse_hf.loading import load_model, load_separator
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,14 @@ def changed(folder, target, **fields):
 
 
 def one_line(name, **kwargs) -> str:
-    with pytest.raises(ValueError) as error:
-        load_model(name, **kwargs)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    """The message of the error of both ways to load a model."""
+    messages = []
+    for load in (load_model, load_separator):
+        with pytest.raises(ValueError) as error:
+            load(name, **kwargs)
+        messages.append(str(error.value))
+    assert "\n" not in messages[0] and messages[0] == messages[1]
+    return messages[0]
 
 
 def test_embedded_model_and_folder_need_no_network(saved, monkeypatch, no_network):
@@ -198,7 +202,6 @@ def test_file_instead_of_a_folder(saved):
     [
         ({"model_type": "bert"}, "is a bert model, which does not separate"),
         ({"model_type": "nonsense", "auto_map": {}}, "nonsense"),
-        ({"auto_map": 5}, "; or give a model that dse-hf made"),
         ({"num_layers": 0}, "num_layers=0: must be between 1 and 20"),
         (
             {"channel_growth": 5},
@@ -218,6 +221,13 @@ def test_folder_of_another_model(saved, tmp_path, fields, wanted):
     assert wanted in one_line(changed(saved[1], tmp_path / "model", **fields))
 
 
+def test_a_config_that_only_transformers_minds(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "model", auto_map=5)
+    with pytest.raises(ValueError, match="; or give a model that dse-hf made"):
+        load_model(folder)
+    assert load_separator(folder).config.num_layers == 2
+
+
 def test_damaged_folders(saved, tmp_path):
     assert "has no config.json, so it is not a model of transformers" in one_line(tmp_path)
     folder = changed(saved[1], tmp_path / "model")
@@ -233,3 +243,34 @@ def test_damaged_folders(saved, tmp_path):
     assert "has no model.safetensors, only pytorch_model.bin; " in one_line(folder)
     (folder / "config.json").write_text("{")
     assert "not a valid JSON" in one_line(folder)
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"bands": 3, "bias": False}, {"padding": "valid", "average_polarity_flip": True}]
+)
+def test_a_separator_gives_the_samples_of_the_model(tmp_path, fields, dtype):
+    torch.manual_seed(0)
+    config = WaveUNetConfig(num_layers=2, channel_growth=4, sampling_rate=16000, **{"padding": "same", **fields})
+    WaveUNetModel(config).save_pretrained(tmp_path)
+    model, separator = (load(tmp_path, device="cpu", dtype=dtype) for load in (load_model, load_separator))
+    assert not isinstance(separator, PreTrainedModel) and not separator.training
+    assert (separator.dtype, separator.device) == (model.dtype, model.device)
+    assert separator.name_or_path == model.name_or_path == str(tmp_path)
+    for name in ("context", "alignment", "sources", "level_invariant", "average_polarity_flip"):
+        assert getattr(separator.config, name) == getattr(model.config, name)
+    waveform = torch.rand(2, 3000) - 0.5
+    for name, source in model.separate(waveform, 16000).items():
+        torch.testing.assert_close(separator.separate(waveform, 16000)[name], source, atol=1e-6, rtol=0)
+
+
+def test_a_type_without_a_separator_is_loaded_as_a_model():
+    assert isinstance(load_separator("dae-speech-8khz"), PreTrainedModel)
+
+
+def test_weights_that_are_no_floats_are_refused(saved, tmp_path):
+    folder = changed(saved[1], tmp_path / "integers")
+    tensors = {name: tensor.to(torch.int8) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"its weight .* is of torch.int8; give a model whose weights are floats"):
+        load_separator(folder)

@@ -1,185 +1,34 @@
 """The app's page and its API, in Gradio."""
 
-import contextlib
-import functools
 import gc
 import os
-import re
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from gradio.utils import get_upload_folder
-from transformers.utils import logging
 
-from ..audio import AudioWriter
-from ..errors import one_line
 from ..loading import DEFAULT_MODEL, OFFERED_MODELS, load_model
 from . import drawing, sounds
+from .handlers import CACHE_SECONDS, Handlers, with_clear_errors
 from .zero_gpu import gpu
 
 
 FOLDER = Path(__file__).parent
 RUNS_AT_ONCE = 1  # a separation uses all cores
 WAITING = 32  # requests that may wait; the next one is refused
-CACHE_SECONDS = 3600  # after which a sound is deleted
-_DIRECTORY = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:'\"]+[/\\])+")
 
 _WORK: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": RUNS_AT_ONCE}  # of events
 _PRIVATE: dict[str, Any] = {**_WORK, "api_visibility": "private"}  # of events of the page itself
 _RECORDED: dict[str, Any] = {"sources": ["upload", "microphone"], "type": "filepath"}  # of players for input
-
-logger = logging.get_logger(__name__)
-
-
-def with_clear_errors(handler: Callable) -> Callable:
-    """Wraps a handler: its errors tell the visitor what to do, and nothing about the server."""
-
-    @functools.wraps(handler)
-    def wrapped(*args, **kwargs):
-        try:
-            return handler(*args, **kwargs)
-        except ValueError as error:
-            raise gr.Error(_DIRECTORY.sub("", one_line(error)), duration=15, print_exception=False) from None
-        except Exception:
-            logger.exception("a request failed")
-            raise gr.Error("Something went wrong here, not in your sound. Try again", print_exception=False) from None
-        finally:
-            sounds.release_memory()
-            delete_broken_uploads()
-
-    return wrapped
-
-
-def delete_broken_uploads() -> None:
-    """Deletes old parts of uploads that broke off. Gradio forgets them, and they would fill the disk."""
-    for path in Path(get_upload_folder()).glob("tmp*"):
-        with contextlib.suppress(OSError):
-            if path.is_file() and time.time() - path.stat().st_mtime > CACHE_SECONDS:
-                path.unlink()
-
-
-class Handlers:
-    """The functions that the buttons of the page and the API call. Visitors choose among `models`, name → model.
-
-    `keep` copies a file, and returns the path of the copy, which Gradio serves and deletes later.
-    """
-
-    def __init__(self, models: dict, keep: Callable[[str], str]):
-        self.models, self.keep = models, keep
-        self.most_sources = max(len(model.config.sources) for model in models.values())
-
-    def model(self, name: str):
-        if name not in self.models:
-            raise ValueError(f"model {name!r}: choose one of {', '.join(self.models)}")
-        model = self.models[name]
-        if "SPACES_ZERO_GPU" in os.environ:  # there is a GPU only inside a handler
-            model = model.to("cuda")
-        return model
-
-    def run(self, audio: str | None, model: str, progress: Callable) -> tuple[sounds.Separation, dict[str, str], str]:
-        """Returns the separation, source → served path, and the path of the served archive."""
-        with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
-            separation = sounds.separate_sound(self.model(model), audio, Path(folder), progress)
-            files = {name: path for name, path in separation.files.items() if name != "input"}
-            archive = sounds.zip_files(list(files.values()), Path(folder) / f"{Path(str(audio)).stem}.zip")
-            return separation, {name: self.keep(str(path)) for name, path in files.items()}, self.keep(str(archive))
-
-    def show_separation(self, audio, model, progress=gr.Progress()):  # noqa: B008
-        """For the page: players, mixer, table, pictures and downloads."""
-        separation, files, archive = self.run(audio, model, progress)
-        extra = [None] * (self.most_sources - len(files))
-        players = [gr.Audio(path, label=name.capitalize(), visible=True) for name, path in files.items()]
-        downloads = [gr.DownloadButton(f"Download {name}", value=path, visible=True) for name, path in files.items()]
-        return [
-            gr.Column(visible=True),
-            drawing.mixer_html(files),
-            *players,
-            *(gr.Audio(value, visible=False) for value in extra),
-            drawing.levels_html(separation.levels, separation.changes()),
-            drawing.pictures_html(separation.waveforms, separation.drawn_rate),
-            *downloads,
-            *(gr.DownloadButton(value=value, visible=False) for value in extra),
-            gr.DownloadButton("Download all (zip)", value=archive),
-        ]
-
-    def separate(self, audio: str, model: str = DEFAULT_MODEL) -> tuple[list[str], dict]:
-        """Separates a sound into its sources, such as speech (foreground) and noise (background).
-
-        Args:
-            audio: the sound, a file of up to 120 seconds and 50 MB in any usual format.
-            model: a name that /models returns.
-
-        Returns:
-            The files of the sources, as wav with the rate and channels of the input; and a report with their names,
-            their levels in dBFS and their changes against the input in dB.
-        """
-        separation, files, _ = self.run(audio, model, lambda *state: None)
-        report = {
-            "sources": list(files),
-            "seconds": separation.seconds,
-            "levels_dbfs": separation.levels,
-            "changes_db": separation.changes(),
-        }
-        return list(files.values()), report
-
-    def mixture(self, clean, noise_type, noise, snr_db) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
-        pair = sounds.mix_sound(clean, noise_type, noise, float(snr_db))
-        with tempfile.TemporaryDirectory(prefix="dse-hf-") as folder:
-            path = Path(folder) / f"mixture_{snr_db:g}dB.wav"
-            with AudioWriter(path, sounds.MIX_RATE, 1) as writer:
-                writer.write(pair[1][:, None])
-            return self.keep(str(path)), pair
-
-    def mix(self, clean: str, noise_type: str = "train", noise: str | None = None, snr_db: float = 5.0) -> str:
-        """Mixes clean speech with a noise at a signal-to-noise ratio.
-
-        Args:
-            clean: the speech, a file of up to 30 seconds.
-            noise_type: a name that /noise_types returns.
-            noise: a file with the noise, if noise_type is "your own file".
-            snr_db: signal-to-noise ratio in dB, -30 to 60.
-
-        Returns:
-            The mixture, with one channel at 16 kHz.
-        """
-        return self.mixture(clean, noise_type, noise, snr_db)[0]
-
-    def show_mixture(self, clean, noise_type, noise, snr_db):
-        path, pair = self.mixture(clean, noise_type, noise, snr_db)
-        return path, pair, gr.Button(interactive=True), gr.Button(interactive=True), gr.Column(visible=False)
-
-    def show_scores(self, mixture, pair, model, progress=gr.Progress()):  # noqa: B008
-        """For the page: the foreground and its scores against the clean speech."""
-        if not mixture or pair is None:
-            raise ValueError("No mixture yet: press Mix first.")
-        _, files, _ = self.run(mixture, model, progress)
-        foreground = next(iter(files.values()))
-        progress(0.95, "scoring")
-        clean, noisy = pair
-        scores = sounds.score(clean, noisy, sounds.read_mono(foreground, sounds.MIX_RATE))
-        return gr.Column(visible=True), foreground, drawing.scores_html(scores)
-
-    def list_models(self) -> list[dict]:
-        """Lists the models, with the sampling rates at which they work and their sources."""
-        return [
-            {"name": name, "sampling_rate": model.config.sampling_rate, "sources": list(model.config.sources)}
-            for name, model in self.models.items()
-        ]
-
-    def list_noise_types(self) -> list[str]:
-        """Lists the noises that /mix accepts."""
-        return list(sounds.NOISE_TYPES)
 
 
 def build_app(models: dict | None = None) -> gr.Blocks:
     """Builds the app, which [`launch_app`] launches. Visitors choose among `models`, a dict of name → model."""
     if models is None:
         models = {name: load_model(name, device="cpu") for name in OFFERED_MODELS}
+        for model in models.values():  # as on the command line without --best
+            if hasattr(model.config, "average_polarity_flip"):
+                model.config.average_polarity_flip = False
     with gr.Blocks(title="Source separation", analytics_enabled=False, delete_cache=(600, CACHE_SECONDS)) as app:
         gr.Markdown(
             "# Hear it without the noise\n"
@@ -221,16 +70,23 @@ def _separate_tab(handlers: Handlers) -> tuple[gr.Audio, gr.Dropdown]:
     with gr.Column(visible=False, elem_id="results") as results:
         mixer = gr.HTML(label="Mix")
         with gr.Row():
+            make_mix = gr.Button("Make a file of this mix", elem_id="mix-file-button")
+            mix_file = gr.DownloadButton(visible=False, elem_id="mix-file")
+        separated = gr.State(time_to_live=CACHE_SECONDS)  # the files of the sources
+        percent = gr.Number(0, visible=False)
+        with gr.Row():
             players = [gr.Audio(visible=False, interactive=False, min_width=260) for _ in range(handlers.most_sources)]
         table = gr.HTML()
         pictures = gr.HTML()
         with gr.Row():
             downloads = [gr.DownloadButton(visible=False) for _ in range(handlers.most_sources)]
             archive = gr.DownloadButton("Download all (zip)")
-    outputs = [results, mixer, *players, table, pictures, *downloads, archive]
+    outputs = [results, mixer, separated, mix_file, *players, table, pictures, *downloads, archive]
     work = gpu(with_clear_errors(handlers.show_separation))
     for event in (button.click, examples.load_input_event.success):
         event(work, [audio, model], outputs, show_progress_on=[button], **_PRIVATE)
+    of_slider = "(files, percent) => [files, Number(document.querySelector('.mixer input').value)]"
+    make_mix.click(with_clear_errors(handlers.make_mix), [separated, percent], mix_file, js=of_slider, **_PRIVATE)
     return audio, model
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import AudioReader, read_audio
+from ..audio import AudioReader, AudioWriter, read_audio
 from ..data.augmentation import gain_for_snr, rms
 from ..data.noises import ColouredNoise, MainsHum
 from ..separate import separate_file
@@ -64,6 +64,18 @@ def separate_sound(model, path: str | None, folder: Path, progress: Callable[[fl
     rate = min(result.sampling_rate, MAX_DRAWN_RATE)
     waveforms = {name: read_mono(file, rate) for name, file in files.items()}
     return Separation(files, {"input": _level(files["input"]), **result.levels}, waveforms, rate, result.seconds)
+
+
+def mix_sources(files: list[str], gain: float, path: Path) -> None:
+    """Writes the first of the files of sources with the others added, times `gain`, from 0 to 1."""
+    if not 0 <= gain <= 1:
+        raise ValueError(f"A background of {100 * gain:g} %: give 0 to 100.")
+    with contextlib.ExitStack() as stack:
+        first, *others = (stack.enter_context(AudioReader(file)) for file in files)
+        writer = AudioWriter(path, first.sampling_rate, first.channels, input_subtype=first.subtype)
+        stack.enter_context(writer)
+        for blocks in zip(first, *others):
+            writer.write(blocks[0] + gain * sum(blocks[1:]))
 
 
 def check_sound(path: str | None, max_seconds: float) -> str:

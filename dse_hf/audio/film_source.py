@@ -11,6 +11,7 @@ from typing import Any
 import av
 from av.stream import Discard
 
+from ..models.audio_ffmpeg import default_track
 from ..models.audio_files import AudioError, SeekableAnywhere, broken_off
 from ..models.audio_formats import ffmpeg_demuxers
 from .shared_file import SharedFile
@@ -43,7 +44,7 @@ class FilmSource:
             self._file = file
             self.container = stack.enter_context(self._opened())
             tracks = self.container.streams.audio
-            chosen = self.container.streams.best("audio") if track is None else None
+            chosen = default_track(self.container) if track is None else None
             if track is not None and 1 <= track <= len(tracks):
                 chosen = tracks[track - 1]
             if chosen is None or chosen.codec_context is None:

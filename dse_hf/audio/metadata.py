@@ -13,6 +13,7 @@ from .writer import FileWriter
 
 
 _POINTS_IN_TIME = {b"bext", b"iXML", b"cue "}  # chunks of wav that other formats do not have
+_NEEDS_MUTAGEN = "tags and covers need mutagen to be carried over; run: pip install 'dse-hf[tags]'"
 _LARGEST_COVER = 2**24 - 2**10  # bytes, in flac
 
 
@@ -34,6 +35,8 @@ def copy_metadata(reader: AudioReader, writer: FileWriter) -> list[str]:
     notes = list(writer.notes)
     try:
         metadata = read_metadata(SharedFile(reader.file))
+    except ImportError:
+        return [*notes, _NEEDS_MUTAGEN]
     except Exception as error:  # any exception, because tags may hold anything
         return [*notes, f"the tags are damaged and were left out ({one_line(error, most=100)})"]
     small = [cover for cover in metadata.covers if len(cover.data) <= _LARGEST_COVER]
@@ -44,6 +47,8 @@ def copy_metadata(reader: AudioReader, writer: FileWriter) -> list[str]:
         notes.append(f"{suffix} holds no broadcast-wav times and cue points; they were left out")
     try:
         write(writer.part, metadata)
+    except ImportError:
+        notes.append(_NEEDS_MUTAGEN)
     except Exception as error:
         notes.append(f"the tags could not be written and were left out ({one_line(error, most=100)})")
     writer.check()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..models.audio_files import SeekableAnywhere
 from ..models.audio_formats import ffmpeg_demuxers
 from .chunks import read_chunks, read_info
 from .shared_file import SharedFile
@@ -132,8 +133,9 @@ def _read_with_ffmpeg(file: SharedFile) -> dict[str, list[str]]:
     import av
 
     file.seek(0)
+    options = {"format_whitelist": ffmpeg_demuxers()}
     try:
-        with av.open(file, options={"format_whitelist": ffmpeg_demuxers()}, metadata_errors="replace") as container:
+        with av.open(SeekableAnywhere(file), options=options, metadata_errors="replace") as container:
             tags = {_FFMPEG_NAMES.get(name.lower(), name.lower()): text for name, text in container.metadata.items()}
     except (av.error.FFmpegError, ValueError):
         return {}

@@ -14,6 +14,10 @@ from . import app, clean, convert, evaluate, export, publish, separate, train
 from .console import FAILURE, INTERRUPTED, complain
 
 
+# By default, threads of PyTorch that wait for each other keep their processors busy. Beside other programs, all of it
+# then takes several times as long. The variable is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # A command is a file with `HELP` (its line in `--help`), `add_arguments(parser)` and `run(args)`, which returns the
 # exit status. A ValueError or OSError that `run` raises becomes one line on stderr. If a command has no
 # `add_arguments`, its `run` gets the rest of the command line unparsed.

@@ -26,6 +26,7 @@ class Report:
         self.files, self.seconds, self.skips = 0, 0.0, Counter()
         self.started = time.monotonic()
         self._bar: Any = None
+        self._told: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._moved = 0.0  # bytes of the files that are finished
 
@@ -131,9 +132,10 @@ class Report:
                     flush=True,
                 )
 
-    @staticmethod
-    def _notes(result) -> list[str]:
-        notes = list(result.notes)
+    def _notes(self, result) -> list[str]:
+        # What to install is told once.
+        notes = [note for note in result.notes if "pip install" not in note or note not in self._told]
+        self._told.update(notes)
         if result.silent:
             notes.append("is silent, and so are its results; check the recording")
         if result.clipped:

@@ -84,8 +84,8 @@ def check_space(folder: Path) -> str:
     sdk = metadata.get("sdk")
     if sdk not in ("gradio", "docker", "static"):
         raise ValueError(f"{folder}/README.md: sdk is {sdk!r}; write `sdk: gradio`, docker or static at its top")
-    app = folder / metadata.get("app_file", "app.py")
-    if sdk == "gradio" and not app.is_file():
+    app = folder / metadata.get("app_file", "index.html" if sdk == "static" else "app.py")
+    if sdk != "docker" and not app.is_file():
         raise ValueError(f"{folder}: has no {app.name}, which its README.md names as app_file; add it")
     for path in sorted(folder.rglob("*.py")):
         try:

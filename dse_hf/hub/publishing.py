@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import one_line
 from .checks import check_reload, check_space
-from .spaces import NOT_PUBLISHED, bundle_package, name_models
+from .spaces import NOT_PUBLISHED, bundle_package, name_models, stage_space
 
 
 # Files at the root that an earlier push made, and that are deleted if they are not among the new files.
@@ -101,9 +101,10 @@ def publish_space(
 ) -> Publication:
     """Publishes the folder of a Space: `README.md` with its metadata, the app, `requirements.txt`.
 
-    Arguments and errors are those of [`publish_model`]. The code is compiled, where a model would be reloaded. If the
-    requirements name dse-hf, the package is copied into the Space, see [`bundle_package`], and its metadata name the
-    embedded models that the owner has published, see [`name_models`].
+    Arguments and errors are those of [`publish_model`]. The code is compiled, where a model would be reloaded. A Space
+    with a `build.py` is built first, and what that writes is published, see [`build_space`]. If the requirements name
+    dse-hf, the package is copied into the Space, see [`bundle_package`], and its metadata name the embedded models
+    that the owner has published, see [`name_models`].
     """
     _check_repo_id(repo_id)
     say = progress or (lambda doing: None)
@@ -111,7 +112,7 @@ def publish_space(
         staged = Path(temporary, repo_id.rpartition("/")[2])
         say(f"checking the Space {folder}")
         sdk = check_space(Path(folder))
-        shutil.copytree(folder, staged, ignore=NOT_PUBLISHED)
+        stage_space(Path(folder), staged)
         bundled = bundle_package(staged)
         if dry_run:
             return _describe(staged, repo_id)

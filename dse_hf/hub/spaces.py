@@ -1,7 +1,9 @@
-"""Puts the package into a Space, as long as no package index has it."""
+"""Builds Spaces, and puts the package into a Space, as long as no package index has it."""
 
 import importlib.metadata
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -11,6 +13,28 @@ from packaging.utils import canonicalize_name
 PACKAGE = Path(__file__).parent.parent
 DISTRIBUTION = "dse-hf"
 NOT_PUBLISHED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
+BUILD = "build.py"
+
+
+def stage_space(space: Path, staged: Path) -> None:
+    """Writes the files of a Space that are published to a new folder: those that its `build.py` writes, or all."""
+    if (space / BUILD).is_file():
+        build_space(space, staged)
+    else:
+        shutil.copytree(space, staged, ignore=NOT_PUBLISHED)
+
+
+def build_space(space: Path, out: Path) -> None:
+    """Runs the `build.py` of a Space, which writes the files to publish to the folder `out`.
+
+    Raises a ValueError with the last line of its error output if it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, str((space / BUILD).resolve()), str(out.resolve())], capture_output=True, text=True
+    )
+    if done.returncode != 0 or not (out / "README.md").is_file():
+        reason = (done.stderr.strip().splitlines() or ["it wrote no README.md"])[-1]
+        raise ValueError(f"{space / BUILD}: failed ({reason}); correct that, and run this again")
 
 
 def bundle_package(space: Path) -> bool:

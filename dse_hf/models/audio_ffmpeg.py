@@ -27,10 +27,19 @@ _SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "DOUBLE"} 
 _CONTAINERS_WITH_TIME_STAMPS = ("mov,", "matroska,")
 
 
+def default_track(container) -> Any:
+    """The audio track that players choose: the one marked as default, otherwise the first; `None` if there is none.
+
+    FFmpeg prefers the one of which it sees most at the start of the file, if none is marked.
+    """
+    known = [track for track in container.streams.audio if track.codec_context and track.codec_context.sample_rate]
+    return next((track for track in known if track.disposition & 1), known[0] if known else None)
+
+
 class PyAVDecoder:
     """Reads an audio track of a file with FFmpeg, at the sampling rate and channels of the track.
 
-    `track` counts the audio tracks from 1. `None` stands for the one that FFmpeg prefers, as a player does.
+    `track` counts the audio tracks from 1. `None` stands for the one that players choose.
     """
 
     frames = None
@@ -63,7 +72,7 @@ class PyAVDecoder:
 
     def _start(self, track: int | None, has_time_stamps: bool, has_length: bool) -> None:
         container = self._container
-        self._stream: Any = self._find(track)
+        self._stream = self._find(track)
         begin = (container.start_time or 0) / 1e6
         seconds = container.duration / 1e6 if container.duration else None
         self._announced_end = self._reached = 0.0
@@ -89,7 +98,7 @@ class PyAVDecoder:
 
     def _find(self, track: int | None) -> Any:
         tracks = self._container.streams.audio
-        best = self._container.streams.best("audio") if track is None else None
+        best = default_track(self._container) if track is None else None
         if not tracks or (track is None and best is None):  # there may be tracks without a known codec
             raise AudioError(f"{self.name}: has no audio track; give a file with sound")
         if track is None:

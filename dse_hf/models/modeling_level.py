@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 QUIET = 10 ** (-40 / 20)  # RMS of a recording that the network hears as it is
-MAX_GAIN = 2.0**16
+MAX_GAIN = 2.0**15  # fits a float16
 BLOCK_SECONDS = 0.1
 SHARE_BELOW = 0.9  # of the blocks that hold sound. The rest may be bumps and clicks
 

@@ -10,6 +10,8 @@ are convolutions of x by kernels half as long. Frames of [even, odd] channels ar
 memory.
 """
 
+from collections import deque
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -88,6 +90,35 @@ class FrameConvolution:
         if self.packed is None:  # for this length only: for another one, oneDNN would pack again in every call
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *_GEOMETRY, list(image.shape))
         return self.packed
+
+
+class FrameQueue:
+    """A queue of frames (n, C). The first `dropped` frames are not kept."""
+
+    def __init__(self, dropped: int = 0):
+        self.length, self.dropped, self.blocks = 0, dropped, deque()
+
+    def append(self, frames: Tensor) -> None:
+        surplus = min(self.dropped, len(frames))
+        self.dropped -= surplus
+        if len(frames) > surplus:
+            self.blocks.append(frames[surplus:])
+            self.length += len(frames) - surplus
+
+    def take(self, count: int, kept: int = 0) -> Tensor:
+        """Takes out the first `count` frames, and leaves a copy of the last `kept` of them in the queue."""
+        blocks, missing = [], count
+        while missing > 0:
+            block = self.blocks.popleft()
+            if len(block) > missing:
+                self.blocks.appendleft(block[missing:].clone())  # a copy, so that the whole block can be freed
+            blocks.append(block[:missing])
+            missing -= len(blocks[-1])
+        frames = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        if kept:
+            self.blocks.appendleft(frames[count - kept :].clone())
+        self.length -= count - kept
+        return frames
 
 
 _GEOMETRY = ([0, 0], [1, 1], [1, 1], 1)  # padding, stride, dilation, groups

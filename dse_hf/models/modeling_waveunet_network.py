@@ -197,10 +197,11 @@ class WaveUNetSeparator(WaveUNetSeparation, nn.Module):
         self.config = config
         self.build_network(config)
 
+    # As in PreTrainedModel, these are properties.
     @property
-    def device(self) -> torch.device:
-        return self.network.bottleneck[0].weight.device
+    def device(self) -> torch.device:  # pyrefly: ignore[bad-override]
+        return next(self.parameters()).device
 
     @property
-    def dtype(self) -> torch.dtype:
-        return self.network.bottleneck[0].weight.dtype
+    def dtype(self) -> torch.dtype:  # pyrefly: ignore[bad-override]
+        return next(self.parameters()).dtype

@@ -4,14 +4,19 @@ A window of a long signal needs thousands of samples of context on both sides, w
 convolution keeps the few frames that its next block needs, and skips wait until the decoder has caught up.
 """
 
-from collections import deque
-
 import torch
 from torch import Tensor, nn
 
 from .modeling_filter_bank import REACH, FilterBank, frame_kernels
 from .modeling_separation import SeparationStream, group_channels, ungroup_channels
-from .modeling_waveunet_frames import FrameConvolution, fold_upsampling, has_fused_convolution, reach, share_of_left
+from .modeling_waveunet_frames import (
+    FrameConvolution,
+    FrameQueue,
+    fold_upsampling,
+    has_fused_convolution,
+    reach,
+    share_of_left,
+)
 
 
 # Length of a block: shorter blocks spend more time on the small deep levels, longer ones outgrow the cache.
@@ -124,7 +129,7 @@ class _BandStream:
     def __init__(self, network: FastWaveUNet, bank: FilterBank):
         self.bank, self.network, self.inner = bank, network, _FrameStream(network)
         cropped, reach = self.inner.cropped, REACH - bank.padding  # frames that each half of the bank cuts off
-        self.samples, self.bands = _Queue(cropped + 2 * reach), _Queue(cropped)
+        self.samples, self.bands = FrameQueue(cropped + 2 * reach), FrameQueue(cropped)
         self.split: _SlidingConvolution | None = None
         self.join: _SlidingConvolution | None = None
 
@@ -177,7 +182,7 @@ class _FrameStream:
             self.decoder.append(_Decoder(stacked, padded, cropped))
         steps = 2**layers
         self.cropped = 0 if padded else (2 * steps - 1) * down + (steps - 1) * up  # frames of the mixture
-        self.mixture = _Queue(self.cropped)
+        self.mixture = FrameQueue(self.cropped)
 
     def push(self, block: Tensor, last: bool = False) -> Tensor:
         """Takes the next frames (n, C) of the mixture. Returns the finished frames (m, P·C) of predicted sources."""
@@ -205,7 +210,7 @@ class _Decoder:
         self.stacked, self.half = stacked, stacked.skip.size // 2
         self.padding = self.half if padded else 0
         self.upsampled = _SlidingConvolution(stacked.upsampled, *reach(self.half))
-        self.skips = _Queue(cropped)
+        self.skips = FrameQueue(cropped)
         self.skips.append(stacked.skip.zeros(self.padding))
         self.received = self.woven = 0
         self.ends: list[Tensor] = []  # the first and the last frame
@@ -242,7 +247,7 @@ class _SlidingConvolution:
     """A convolution of frames that come in blocks, with zeros before the first and after the last one."""
 
     def __init__(self, convolution: FrameConvolution, before: int, after: int):
-        self.convolution, self.after, self.queue = convolution, after, _Queue()
+        self.convolution, self.after, self.queue = convolution, after, FrameQueue()
         self.queue.append(convolution.zeros(before))
 
     def push(self, frames: Tensor, last: bool) -> Tensor:
@@ -253,35 +258,6 @@ class _SlidingConvolution:
         if self.queue.length <= overlap:
             return frames.new_zeros(0, self.convolution.out_channels)
         return self.convolution(self.queue.take(self.queue.length, overlap))
-
-
-class _Queue:
-    """A queue of frames (n, C). The first `dropped` frames are not kept."""
-
-    def __init__(self, dropped: int = 0):
-        self.length, self.dropped, self.blocks = 0, dropped, deque()
-
-    def append(self, frames: Tensor) -> None:
-        surplus = min(self.dropped, len(frames))
-        self.dropped -= surplus
-        if len(frames) > surplus:
-            self.blocks.append(frames[surplus:])
-            self.length += len(frames) - surplus
-
-    def take(self, count: int, kept: int = 0) -> Tensor:
-        """Takes out the first `count` frames, and leaves a copy of the last `kept` of them in the queue."""
-        blocks, missing = [], count
-        while missing > 0:
-            block = self.blocks.popleft()
-            if len(block) > missing:
-                self.blocks.appendleft(block[missing:].clone())  # a copy, so that the whole block can be freed
-            blocks.append(block[:missing])
-            missing -= len(blocks[-1])
-        frames = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-        if kept:
-            self.blocks.appendleft(frames[count - kept :].clone())
-        self.length -= count - kept
-        return frames
 
 
 class _StackedConvolution:

@@ -24,7 +24,8 @@ from gradio_client.exceptions import AppError
 
 from dse_hf import WaveUNetConfig, WaveUNetModel, separate_file
 from dse_hf.app import sounds
-from dse_hf.app.interface import CACHE_SECONDS, build_app, delete_broken_uploads, launch_app
+from dse_hf.app.handlers import CACHE_SECONDS, delete_broken_uploads
+from dse_hf.app.interface import build_app, launch_app
 
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +149,19 @@ def test_a_defect_of_ours_tells_nothing_of_the_server(client, models, tmp_path, 
     with pytest.raises(AppError, match="here, not in your sound") as error:
         client.predict(audio=handle_file(tone(tmp_path / "a.wav")), model="two", api_name="/separate")
     assert "secret" not in str(error.value)
+
+
+def test_a_mix_of_all_the_background_is_the_recording(tmp_path):
+    samples = np.random.default_rng(0).integers(-(2**14), 2**14, (40_000, 2), dtype="int16")
+    foreground, rest = samples // 3, samples - samples // 3
+    for name, part in (("a.foreground.wav", foreground), ("a.background.wav", rest)):
+        soundfile.write(tmp_path / name, part, RATE)
+    files = [str(tmp_path / f"a.{source}.wav") for source in ("foreground", "background")]
+    for gain, expected in ((0, foreground), (1, samples), (0.5, foreground + rest / 2)):
+        sounds.mix_sources(files, gain, tmp_path / f"{gain}.wav")
+        np.testing.assert_allclose(soundfile.read(tmp_path / f"{gain}.wav", dtype="int16")[0], expected, atol=1)
+    with pytest.raises(ValueError, match=r"A background of 150 %: give 0 to 100"):
+        sounds.mix_sources(files, 1.5, tmp_path / "loud.wav")
 
 
 def call(url: str, name: str, data: list) -> str:

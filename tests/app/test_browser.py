@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, rea
 
 ROOT = Path(__file__).parents[2]
 NOISY = ROOT / "model_cards" / "waveunet-speech-16khz" / "example" / "noisy.wav"
+EXAMPLES = ROOT / "dse_hf" / "app" / "examples"
 WAIT = 120_000  # ms
 
 
@@ -120,7 +121,7 @@ def test_a_file_is_separated_as_on_the_command_line(page, tmp_path):
         assert archive.read("noisy.foreground.wav") == (tmp_path / "browser.wav").read_bytes()
 
 
-def test_background_is_mixed_back_while_it_plays_without_computing_again(page):
+def test_background_is_mixed_back_while_it_plays_without_computing_again(page, tmp_path):
     page.get_by_text("Speech beside a train").click()
     mixer = page.locator(".mixer")
     mixer.wait_for(timeout=WAIT)
@@ -138,6 +139,15 @@ def test_background_is_mixed_back_while_it_plays_without_computing_again(page):
     assert requests == []
     mixer.get_by_role("button").click()
     page.locator(".mixer[data-state=stopped]").wait_for(timeout=10_000)
+    # The same mix as a file: with all of the background, it is the recording.
+    page.locator("#mix-file-button").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download with 100 %").click(timeout=WAIT)
+    download.value.save_as(tmp_path / "mix.wav")
+    mixed, recording = (
+        soundfile.read(path, dtype="int16")[0] for path in (tmp_path / "mix.wav", EXAMPLES / "train.flac")
+    )
+    np.testing.assert_allclose(mixed, recording, rtol=0, atol=1)
 
 
 def test_noise_mix_end_to_end(page):

@@ -34,7 +34,7 @@ def burst(seconds=2.0, at=1.25, channels=2):
     return samples
 
 
-def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=RATE, data=False):
+def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=RATE, data=False, default=None):
     """
     Writes 2 s of pictures and two audio tracks, the first of which holds `samples`, from `start` on.
 
@@ -59,6 +59,8 @@ def write_film(path, samples, start=0.0, gap=None, codec=None, offset=0.0, rate=
             first = [packet for packet in first if not gap[0] <= float(packet.pts * packet.time_base) < gap[1]]
         tone = 0.1 * np.sin(np.arange(2 * RATE)[:, None] / 20).astype(np.float32)
         packets += first + _audio(film, audio_codec, tone, 0.0, "deu", RATE)
+        if default is not None:  # the number of the audio track to mark
+            film.streams.audio[default - 1].disposition = 1
         packets += _subtitles(film, subtitle_codec)
         if data:
             packets += _texts(film.add_data_stream("bin_data"), [(0.0, 1.0, b"a place"), (1.0, 1.0, b"another")])

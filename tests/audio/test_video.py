@@ -68,6 +68,17 @@ def test_the_sound_stays_with_the_pictures_to_the_sample(tmp_path, suffix, optio
     assert tracks(output, without=1) == tracks(path, without=1)
 
 
+def test_the_track_that_players_choose(tmp_path):
+    path = write_film(tmp_path / "a.mkv", burst(), start=0.3)  # no track is marked, and the first begins later
+    output, _ = copied(path)
+    assert tracks(output, without=1) == tracks(path, without=1)
+    marked = write_film(tmp_path / "b.mkv", burst(), default=2)
+    output, _ = copied(marked)
+    assert tracks(output, without=2) == tracks(marked, without=2)
+    with AudioReader(marked) as reader:
+        assert reader.channels == 1
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "rate", "channels", "subtype"),
     [

@@ -180,3 +180,13 @@ def test_options_that_contradict_each_other(separate):
     with pytest.raises(SystemExit) as stop:
         separate("a.wav", "--overwrite", "--skip-existing")
     assert stop.value.code == 2
+
+
+def test_without_the_package_for_tags_the_sound_comes_and_a_note_tells_it_once(separate, monkeypatch):
+    write("a.flac", "b.flac")
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    status, _, complaints = separate("a.flac", "b.flac", "-o", "out", "--format", "flac")
+    assert status == 0 and tree("out") == ["a.foreground.flac", "b.foreground.flac"]
+    assert complaints == [
+        "dse-hf: a.flac: tags and covers need mutagen to be carried over; run: pip install 'dse-hf[tags]'"
+    ]

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from ..audio.sounds import write_av
 from ..cleaning.datasets import parquet
 from ..fresh import TORCH, TRANSFORMERS, run_fresh, run_script
 
@@ -114,6 +115,9 @@ def desk(tmp_path):
     noisy = noisy[:18400]  # DNSMOS doubles that until it has one window of its own; one second would give it seven
     soundfile.write(tmp_path / "noisy.wav", noisy, 16000)
     shutil.copy(tmp_path / "noisy.wav", tmp_path / "phone.m4a")  # what is in a file counts, not its name
+    (tmp_path / "episodes" / "1").mkdir(parents=True)
+    shutil.copy(tmp_path / "noisy.wav", tmp_path / "episodes" / "1" / "monday.wav")
+    write_av(tmp_path / "talk.mp4", noisy[:16000, None], 16000, "aac", video=True)
     for split in ("train", "validation"):
         for folder in ("my-speech/{}", "my-noise/{}", "my-pairs/{}/noisy", "my-pairs/{}/clean", "recordings/{}"):
             (tmp_path / folder.format(split)).mkdir(parents=True)

@@ -30,6 +30,7 @@ MODEL_FILES = {
     *("modeling_waveunet.py", "modeling_waveunet_batch.py", "modeling_waveunet_blocks.py"),
     *("modeling_waveunet_frames.py", "modeling_waveunet_stream.py"),
     *("audio_decoding.py", "audio_ffmpeg.py", "audio_files.py", "audio_formats.py", "audio_libsndfile.py"),
+    *("configuration_waveunet_architecture.py", "modeling_level.py", "modeling_waveunet_network.py"),
     *("audio_channels.py", "audio_ogg.py", "audio_reader.py"),
 }
 

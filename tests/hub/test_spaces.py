@@ -88,3 +88,18 @@ def test_the_metadata_name_the_models_that_the_owner_has(tmp_path):
 def test_the_file_list_has_the_package():
     shown = publish_space(SPACE, "org/demo", dry_run=True)
     assert "dse_hf/app/interface.py" in shown.files and "app.py" in shown.files
+
+
+def test_a_space_that_has_to_be_built_is_published_as_it_is_built(tmp_path):
+    (tmp_path / "README.md").write_text("---\ntitle: Demo\nsdk: static\n---\n# Demo\n")
+    with pytest.raises(ValueError, match=r"has no index\.html, which"):
+        publish_space(tmp_path, "org/demo", dry_run=True)
+    (tmp_path / "index.html").touch()
+    (tmp_path / "build.py").write_text(
+        "import pathlib, shutil, sys\nout = pathlib.Path(sys.argv[1])\nout.mkdir()\n"
+        "shutil.copy(pathlib.Path(__file__).with_name('README.md'), out)\n(out / 'page.html').write_text('built')\n"
+    )
+    assert publish_space(tmp_path, "org/demo", dry_run=True).files == {"README.md": 39, "page.html": 5}
+    (tmp_path / "build.py").write_text("import sys\nsys.exit('npm: not found; install Node.js')\n")
+    with pytest.raises(ValueError, match=r"build\.py: failed \(npm: not found; install Node.js\)"):
+        publish_space(tmp_path, "org/demo", dry_run=True)

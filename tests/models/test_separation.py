@@ -230,7 +230,7 @@ def test_a_gain_is_a_power_of_two_and_one_for_usual_levels():
     assert gain(quiet) == 32
     quiet[:150] = 0.2
     assert gain(quiet) == 4
-    assert gain(sound * 1e-9) == 2**16
+    assert gain(sound * 1e-9) == 2**15
 
 
 def test_a_model_that_knows_every_level_gets_the_recording_as_it_is():

@@ -217,4 +217,4 @@ def test_little_is_computed_twice(name):
     assert (config.input_length_for(kept) if config.zero_extended else kept + 2 * config.context) < 1.1 * kept
     fields = {name: getattr(config, name) for name in ("channels", "sampling_rate", "padding", "num_layers")}
     tile_length = WaveUNetStream(random_model(**fields)).tile_length
-    assert 2 * config.sampling_rate <= tile_length <= 20 * config.sampling_rate
+    assert 8 * config.alignment <= tile_length <= 20 * config.sampling_rate

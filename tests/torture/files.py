@@ -219,7 +219,7 @@ def run_space(case: Case) -> str:
     """The same files as uploads of a visitor. The messages must not name folders of the server."""
     import gradio
 
-    from dse_hf.app.interface import with_clear_errors
+    from dse_hf.app.handlers import with_clear_errors
 
     path = _damaged_or_lying_file(case)
     served = case.folder / "served"
@@ -252,7 +252,7 @@ def _lying_file(case: Case) -> Path:
 
 @functools.cache
 def _handlers():
-    from dse_hf.app.interface import Handlers
+    from dse_hf.app.handlers import Handlers
 
     gc.collect()
     gc.freeze()  # as in the Space, so that only the objects of a request are collected after it
