@@ -21,6 +21,7 @@ class HubTarget:
 
     texts: Texts
     parent = ""  # the last commit
+    total = 0  # shards of the whole result
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class HubTarget:
             with ThreadPoolExecutor(16) as pool:
                 reports = dict(zip(present, pool.map(lambda name: read_report(fs, f"{place}/{name}"), present)))
         self.present.update(present)
+        self.total = len(plan.shards)
         # A folder of its own, as this deletes files.
         folder = FolderTarget(f"{self.work_dir}/{self.name.replace('/', '--')}-{plan.fingerprint}", overwrite=True)
         self.storage, self.output = folder.storage, folder.output
@@ -116,8 +118,9 @@ class HubTarget:
         try:
             while (name := self.queue.get()) is not None:
                 self._upload(name)
-                if time.monotonic() - last >= self.commit_seconds:
-                    names = self.present | {operation.path_in_repo for operation in self.uploaded}
+                names = self.present | {operation.path_in_repo for operation in self.uploaded}
+                # The last commit is left to `finish`.
+                if time.monotonic() - last >= self.commit_seconds and len(names) < self.total:
                     self._commit(self.texts(names, False), "Add cleaned shards with dse-hf")
                     last = time.monotonic()
         except Exception as error:

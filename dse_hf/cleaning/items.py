@@ -45,7 +45,7 @@ class AudioItem:
         else:
             source = _content_of(item, folder)
         with AudioReader(source) as reader:
-            found = _writable_format(_first_bytes(source), reader.subtype)
+            found = _writable_format(_first_bytes(source), str(reader.subtype))
             kind = "" if found else str(reader.subtype).lower()
             return cls(item, source, found or OTHER_FORMAT, kind, reader.seconds or 0.0)
 

@@ -208,7 +208,8 @@ class _Sink(io.RawIOBase):
     """A file for Arrow, which would abort the process if a write failed. The error waits for `check` instead."""
 
     def __init__(self, path):
-        self.output, self.error = open(path, "wb"), None  # noqa: SIM115
+        self.output = open(path, "wb")  # noqa: SIM115
+        self.error: OSError | None = None
 
     def writable(self) -> bool:
         return True
