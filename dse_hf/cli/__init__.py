@@ -10,7 +10,7 @@ from collections.abc import Generator
 from types import ModuleType
 
 from .. import __version__
-from . import app, convert, evaluate, export, publish, separate, train
+from . import app, clean, convert, evaluate, export, publish, separate, train
 from .console import FAILURE, INTERRUPTED, complain
 
 
@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # `add_arguments`, its `run` gets the rest of the command line unparsed.
 COMMANDS: dict[str, ModuleType] = {
     "separate": separate,
+    "clean": clean,
     "train": train,
     "evaluate": evaluate,
     "publish": publish,

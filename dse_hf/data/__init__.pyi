@@ -3,6 +3,7 @@ from .bad_clips import BadClips as BadClips
 from .bad_clips import DataError as DataError
 from .building import build_training_set as build_training_set
 from .building import build_validation_set as build_validation_set
+from .cleaning import clean_dataset as clean_dataset
 from .clips import ClipCollection as ClipCollection
 from .clips import ClipPool as ClipPool
 from .decoding import BadClipError as BadClipError

@@ -8,13 +8,16 @@ from typing import Any
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def start_imports() -> None:
-    """Starts the process that imports what scoring processes need and is then forked. Does nothing without fork."""
+def start_imports(module: str = "dse_hf.evaluation.worker_preload") -> None:
+    """Starts the process that imports a module, which new processes need, and is then forked for each of them.
+
+    Does nothing if that process runs, or where processes cannot be forked.
+    """
     if not _FORKS:
         return
     from multiprocessing import forkserver, resource_tracker
 
-    forkserver.set_forkserver_preload(["dse_hf.evaluation.worker_preload"])
+    forkserver.set_forkserver_preload([module])
     resource_tracker.ensure_running()  # before the mask, which it would lift
     # The new process inherits the mask: an interruption waits until `worker_preload` has set how the process ends.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

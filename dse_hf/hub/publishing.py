@@ -117,7 +117,7 @@ def publish_space(
         if dry_run:
             return _describe(staged, repo_id)
         if bundled:
-            with _explaining(repo_id):
+            with explaining(repo_id):
                 name_models(staged, repo_id.partition("/")[0])
         say(f"pushing to {repo_id}")
         return _push(staged, repo_id, "space", private, revision, space_sdk=sdk)
@@ -179,13 +179,13 @@ def _push(
 
     api, branch = HfApi(), revision or "main"
     where = {"repo_id": repo_id, "repo_type": repo_type}
-    with _explaining(repo_id):
+    with explaining(repo_id):
         made = _make_repo(api, where, private, space_sdk)
         if revision is not None:
             api.create_branch(**where, branch=revision, exist_ok=True)
         parent = api.repo_info(**where, revision=branch).sha
     publication = _describe(staged, repo_id)
-    with _explaining(repo_id, parent):
+    with explaining(repo_id, parent):
         there = api.list_repo_files(**where, revision=parent)
         outdated = [path for path in there if _OURS.fullmatch(path) and path not in publication.files]
         operations = [CommitOperationAdd(path, staged / path) for path in publication.files]
@@ -217,7 +217,7 @@ def _make_repo(api, where: dict, private: bool, space_sdk: str | None) -> bool:
 
 
 @contextmanager
-def _explaining(repo_id: str, parent: str | None = None) -> Generator[None]:
+def explaining(repo_id: str, parent: str | None = None) -> Generator[None]:
     """Turns errors of the client into one line: the reason, the state of the repository, and the next step."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 

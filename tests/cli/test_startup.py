@@ -42,7 +42,7 @@ def imported_by(code, missing=(), folder=None) -> dict[str, str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("command", ["separate", "export", "publish", "convert", "app", "evaluate"])
+@pytest.mark.parametrize("command", ["separate", "clean", "export", "publish", "convert", "app", "evaluate"])
 def test_help_imports_nothing_slow(command):
     code = f"from dse_hf.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass"
     imported = imported_by(code)

@@ -14,6 +14,8 @@ import pytest
 import soundfile
 import torch
 
+from ..audio.sounds import write_av
+from ..cleaning.datasets import parquet
 from ..fresh import TORCH, TRANSFORMERS, run_fresh, run_script
 
 
@@ -30,20 +32,26 @@ NOT_RUN = {
     ".venv/bin/python -m pytest": "runs these tests",
     "hf jobs": "needs the Hub's machines",
     "accelerate launch --num_machines": "needs two machines",
+    "ray start": "needs two machines",
+    "#!/bin/bash\n#SBATCH": "needs a cluster",
+    "dse-hf clean --engine ray": "has a test of its own",
+    "dse-hf clean org/": "has a test of its own, with a Hub",
     "dse-hf export": "has a test of its own, with the program that reads the file",
     "import json\n\nimport numpy as np\nimport onnxruntime": "as dse-hf export",
 }
 # Options of other programs.
 OTHERS = (
-    "--cpu --depth --first --flavor --help_all --main_process_ip --main_process_port --machine_rank --minutes "
-    "--nproc_per_node --num_machines --num_processes --only --output --pause --per-snr --rounds --secrets --seconds "
-    "--clients --split --steps --write"
+    "--block --clients --cpu --cpus-per-task --depth --exclude --first --flavor --generate --head --help_all "
+    "--machine_rank --main_process_ip --main_process_port --minutes --nodelist --nodes --nproc_per_node "
+    "--ntasks-per-node --num_machines --num_processes --only --output --pause --per-snr --port --rounds "
+    "--seconds --secrets --split --steps --write"
 )
 # Documents that publish, and what.
 MADE_ON_THE_HUB = {"README.md": "org/tuned", "docs/publish.md": "org/waveunet"}
 # Options that are added to save time.
 QUICKER = {
     "dse-hf evaluate": " --limit 1 --jobs 1",
+    "dse-hf clean": " --processes 1",
     "dse-hf train --model ": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
     "uv run": " --validation_examples 2 --per_device_train_batch_size 2 --window_seconds 0.5",
 }
@@ -107,11 +115,16 @@ def desk(tmp_path):
     noisy = noisy[:18400]  # DNSMOS doubles that until it has one window of its own; one second would give it seven
     soundfile.write(tmp_path / "noisy.wav", noisy, 16000)
     shutil.copy(tmp_path / "noisy.wav", tmp_path / "phone.m4a")  # what is in a file counts, not its name
+    (tmp_path / "episodes" / "1").mkdir(parents=True)
+    shutil.copy(tmp_path / "noisy.wav", tmp_path / "episodes" / "1" / "monday.wav")
+    write_av(tmp_path / "talk.mp4", noisy[:16000, None], 16000, "aac", video=True)
     for split in ("train", "validation"):
         for folder in ("my-speech/{}", "my-noise/{}", "my-pairs/{}/noisy", "my-pairs/{}/clean", "recordings/{}"):
             (tmp_path / folder.format(split)).mkdir(parents=True)
             soundfile.write(tmp_path / folder.format(split) / "1.wav", noisy, 16000)
         (tmp_path / "my-speech" / split / "metadata.csv").write_text("file_name,speaker\n1.wav,ada\n")
+    (tmp_path / "my-parquet").mkdir()
+    (tmp_path / "my-parquet" / "train.parquet").write_bytes(parquet([0, 1]))
     from dse_hf import WaveUNet
 
     torch.save(WaveUNet(2, 5, 15, 4, padding="same").state_dict(), tmp_path / "libdse.pth")
