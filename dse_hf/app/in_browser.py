@@ -6,6 +6,7 @@ import http.server
 import shutil
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 from ..hub.spaces import build_space
@@ -24,8 +25,10 @@ HEADERS = {
 }
 
 
-def built_page(space: Path = SPACE) -> Path:
+def built_page(space: Path = SPACE, say: Callable[[str], None] = lambda doing: None) -> Path:
     """Builds the page in the Space's folder `build`, if a file that it is made of is newer. Returns its folder.
+
+    `say` is called with what takes a while.
 
     Raises a ValueError if the Space is not there, or cannot be built.
     """
@@ -36,6 +39,7 @@ def built_page(space: Path = SPACE) -> Path:
     newest = max(path.stat().st_mtime for path in files)
     done = page / "files.json"
     if not done.is_file() or done.stat().st_mtime < newest:
+        say("building the page")
         page.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=page.parent) as part:
             build_space(space, Path(part, "page"))

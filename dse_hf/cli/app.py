@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from .console import requiring
 
@@ -48,6 +49,7 @@ def _run_in_browser(args: argparse.Namespace) -> None:
         import onnxruntime  # noqa: F401
     from ..app.in_browser import built_page, page_server, serve_page
 
-    server = page_server(built_page(), args.host, args.port)
+    page = built_page(say=lambda doing: print(f"{doing} …", file=sys.stderr))
+    server = page_server(page, args.host, args.port)
     print(f"http://{args.host}:{server.server_port}/ (stop it with Ctrl+C)", flush=True)
     serve_page(server, open_browser=not args.no_browser)

@@ -51,7 +51,7 @@ def url():
 
 def test_the_page_is_served_so_that_browsers_allow_threads(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.js").write_text("1")
-    monkeypatch.setattr(in_browser, "built_page", lambda: tmp_path)
+    monkeypatch.setattr(in_browser, "built_page", lambda say: tmp_path)
     monkeypatch.setattr(in_browser, "serve_page", lambda server, open_browser: servers.append(server))
     servers = []
     assert main(["app", "--in-browser", "--no-browser"]) == 0

@@ -1,4 +1,4 @@
-"""Measures the page of `spaces/in_browser` in headless Chromium: sizes, quality, speed, resampling.
+"""Measures the page of `spaces/in_browser` in headless Chromium: sizes, quality, speed, memory, resampling.
 
     python tests/benchmarks/in_browser.py                # all tables
     python tests/benchmarks/in_browser.py --only speed
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import psutil
 import soundfile
 import soxr
 import torch
@@ -149,6 +150,25 @@ def natively(page: Path, threads: int) -> tuple[float, float]:
     return kept / RATE / min(wall for wall, _ in took), kept / RATE / min(processor for _, processor in took)
 
 
+def show_memory(browser, page_folder: Path, folder: Path) -> None:
+    noisy, _ = soundfile.read(EXAMPLE / "noisy.wav")
+    print("\n| sound, minutes | most memory of the page's process, MB |\n|---|---|")
+    with served(page_folder) as url:
+        page = browser.new_page()
+        page.goto(url)
+        for run, minutes in enumerate((1, 8), 1):
+            soundfile.write(folder / "sound.wav", np.resize(noisy, minutes * 60 * RATE), RATE)
+            page.locator("#file").set_input_files(folder / "sound.wav")
+            most = 0
+            while not page.locator(f"body[data-done='{run}']").count():
+                processes = psutil.Process().children(recursive=True)
+                renderers = [process for process in processes if "--type=renderer" in process.cmdline()]
+                most = max([most, *(process.memory_info().rss for process in renderers)])
+                page.wait_for_timeout(2000)
+            print(f"| {minutes} | {most / 1e6:.0f} |", flush=True)
+        page.close()
+
+
 def show_resampling(browser, page_folder: Path, folder: Path) -> None:
     speech, _ = soundfile.read(EXAMPLE / "clean.wav")
     noise = np.random.default_rng(0).standard_normal(RATE) / 10
@@ -198,7 +218,7 @@ class served:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of the sound for the speed (default: %(default)s)")
-    parser.add_argument("--only", choices=("sizes", "speed", "resampling"))
+    parser.add_argument("--only", choices=("sizes", "speed", "memory", "resampling"))
     parser.add_argument("--weights", nargs="+", default=WEIGHTS, choices=WEIGHTS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
@@ -211,6 +231,8 @@ def main() -> None:
             show_resampling(browser, next(iter(pages.values())), folder)
         if args.only in (None, "speed"):
             show_speeds(browser, pages, args.seconds, folder)
+        if args.only in (None, "memory"):
+            show_memory(browser, next(iter(pages.values())), folder)
         browser.close()
 
 
