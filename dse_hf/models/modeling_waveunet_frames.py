@@ -50,20 +50,42 @@ class FrameConvolution:
 
     It has no gradients. With the private operators of `has_fused_convolution`, the bias, the sum and the LeakyReLU are
     part of the convolution, and the weights are kept in the memory layout that its kernel wants.
+
+    oneDNN keeps half a megabyte for every length of every convolution, and its layout of the weights fits one length.
+    So the length of the output is rounded up to a multiple of `length_step`, or to 16 more, and cropped.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, slope: float | None = None, fused: bool = False):
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        slope: float | None = None,
+        fused: bool = False,
+        length_step: int = 1,
+    ):
         self.weight = weight.detach().unsqueeze(2)
         self.bias = None if bias is None else bias.detach().contiguous()  # oneDNN takes only contiguous ones
-        self.slope, self.fused = slope, fused
+        self.slope, self.fused, self.length_step = slope, fused, length_step
         self.out_channels, self.channels, _, self.size = self.weight.shape
-        self.packed, self.packed_for = None, 0
+        self.packed, self.packed_for, self.last_length = None, 0, 0
 
     def zeros(self, count: int) -> Tensor:
         return self.weight.new_zeros(count, self.channels)
 
     def __call__(self, frames: Tensor, onto: Tensor | None = None) -> Tensor:
-        """If `onto` (n - k + 1, C') is given, the result is added to it in place, before the LeakyReLU."""
+        """If `onto` (n - k + 1, C') is given, it is added before the LeakyReLU, and may be written to."""
+        length = len(frames) - self.size + 1
+        if surplus := self._rounded(length) - length:
+            frames = F.pad(frames, (0, 0, 0, surplus))
+            onto = None if onto is None else F.pad(onto, (0, 0, 0, surplus))
+        return self._convolve(frames, onto)[:length]
+
+    def _rounded(self, length: int) -> int:
+        step = min(self.length_step, 1 << (max(length, 1).bit_length() - 1))  # no more than twice a short length
+        few = min(16, step // 4)
+        return length if length % step == 0 else -(-(length - few) // step) * step + few
+
+    def _convolve(self, frames: Tensor, onto: Tensor | None) -> Tensor:
         image = _image_of(frames.contiguous())
         if not self.fused:
             convolved = _frames_of(F.conv2d(image, self.weight, self.bias))
@@ -82,13 +104,16 @@ class FrameConvolution:
         return convolved if self.slope is None else F.leaky_relu_(convolved, self.slope)
 
     def _packed_weight(self, image: Tensor) -> Tensor:
+        """The weights in the layout for images of this length, or for another one, which is nearly as fast.
+
+        Packing takes as long as a call with weights that are not packed. So it pays for the first length, and for
+        another one if that comes twice in a row.
+        """
         length = image.shape[-1]
-        if length != self.packed_for:
-            self.packed, self.packed_for = None, length
-            if self.channels > 4:  # packing pays only if this length comes again
-                return self.weight
-        if self.packed is None:  # for this length only: for another one, oneDNN would pack again in every call
+        if self.packed is None or length == self.last_length != self.packed_for:
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *_GEOMETRY, list(image.shape))
+            self.packed_for = length
+        self.last_length = length
         return self.packed
 
 

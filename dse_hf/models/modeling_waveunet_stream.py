@@ -21,7 +21,8 @@ from .modeling_waveunet_frames import (
 
 # Length of a block: shorter blocks spend more time on the small deep levels, longer ones outgrow the cache.
 BLOCK_SAMPLES = 1 << 15
-BLOCK_VALUES = 1 << 21  # the same for wide networks: samples times the values of the widest layer
+LENGTH_STEP = 1 << 13  # of the lengths of convolutions, in samples; see `FrameConvolution`
+BLOCK_VALUES = 1 << 21  # as BLOCK_SAMPLES, for wide networks: samples times the values of the widest layer
 
 
 class WaveUNetStream(SeparationStream):
@@ -53,11 +54,6 @@ class WaveUNetStream(SeparationStream):
         self._check_started()
         if self.finished < self.received:
             rest = self.model.config.input_length_for(self.received) - self.entered - self.trim
-            # In pieces of few lengths: oneDNN keeps half a megabyte for every length of every convolution.
-            piece = -(-self.tile_length // 4 // self.alignment) * self.alignment
-            while rest > piece + self.alignment:
-                self._enter(piece)
-                rest -= piece
             self._enter(rest, last=True)
         return self._finish(self.received)
 
@@ -113,10 +109,16 @@ class FastWaveUNet:
         slope, fused = network.bottleneck[1].negative_slope, has_fused_convolution(bottleneck.weight)
         self.padded = bottleneck.padding == "same"
         convolutions = [*network.encoder, bottleneck]
-        self.encoder = [FrameConvolution(conv.weight, conv.bias, slope, fused) for conv in convolutions]
-        self.decoder = [_StackedConvolution(block, slope, fused) for block in network.decoder]
+        steps = [max(1, LENGTH_STEP >> level) for level in range(len(convolutions))]
+        self.encoder = [
+            FrameConvolution(conv.weight, conv.bias, slope, fused, step) for conv, step in zip(convolutions, steps)
+        ]
+        self.decoder = [
+            _StackedConvolution(block, slope, fused, step, below)
+            for block, step, below in zip(network.decoder, steps[-2::-1], steps[:0:-1])
+        ]
         features = network.decoder[-1].out_channels
-        self.output = FrameConvolution(output.weight[:, :features], output.bias, fused=fused)
+        self.output = FrameConvolution(output.weight[:, :features], output.bias, fused=fused, length_step=steps[0])
         self.output_of_mixture = output.weight.detach()[:, features:, 0].T  # (C, P·C)
 
     def stream(self) -> "_FrameStream | _BandStream":
@@ -263,12 +265,13 @@ class _SlidingConvolution:
 class _StackedConvolution:
     """The weights of an upsampling block, one convolution for the upsampled features and one for the skip."""
 
-    def __init__(self, block: nn.Conv1d, slope: float, fused: bool):
+    def __init__(self, block: nn.Conv1d, slope: float, fused: bool, step: int, step_below: int):
         channels = block.in_channels - block.out_channels
         self.weight = block.weight.detach()[:, :channels]  # for the upsampled features
         self.share = share_of_left(block, self.weight)
-        self.upsampled = FrameConvolution(fold_upsampling(self.weight, self.share), fused=fused)
-        self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused)
+        folded = fold_upsampling(self.weight, self.share)
+        self.upsampled = FrameConvolution(folded, fused=fused, length_step=step_below)
+        self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused, step)
 
     def before_start(self, first: Tensor) -> Tensor:
         """What the folded kernels add to the first k // 2 steps for zeros before the first frame: (k // 2, C')."""

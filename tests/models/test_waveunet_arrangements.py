@@ -151,19 +151,35 @@ def test_private_operators_are_for_processors_and_two_dtypes():
         assert not has_fused_convolution(torch.zeros(1))
 
 
-def test_weights_are_packed_for_the_length_that_comes_again():
+@pytest.mark.parametrize("length_step", [1, 8])
+def test_a_convolution_of_frames_is_one_of_pytorch(length_step):
     fused = has_fused_convolution(torch.zeros(1))
     assert fused or platform.machine() != "x86_64"  # elsewhere PyTorch may be built without
-    convolution = FrameConvolution(torch.randn(8, 8, 3), torch.randn(8, 2)[:, 0], 0.2, fused)
+    convolution = FrameConvolution(torch.randn(8, 8, 3), torch.randn(8, 2)[:, 0], 0.2, fused, length_step)
     packed = []
-    for length in (20, 20, 20, 9, 20):
+    for length in (20, 20, 20, 9, 20, 18, 19, 3):
         frames = torch.randn(length, 8)
         plain = torch.nn.functional.conv1d(frames.T[None], convolution.weight.squeeze(2), convolution.bias)[0].T
         onto = torch.randn_like(plain)
         for ours, theirs in ((convolution(frames), plain), (convolution(frames, onto=onto.clone()), plain + onto)):
             torch.testing.assert_close(ours, torch.nn.functional.leaky_relu(theirs, 0.2))
         packed.append(convolution.packed is not None)
-    assert packed == [fused] * 5  # by the second call of each length
+    assert packed == [fused] * 8
+
+
+def test_signals_of_many_lengths_need_convolutions_of_few(monkeypatch):
+    """What oneDNN keeps for a length of a convolution is half a megabyte of the default network."""
+    lengths, convolve = [], FrameConvolution._convolve
+
+    def record(convolution, frames, onto):
+        lengths.append((len(frames), convolution.size, convolution.length_step))
+        return convolve(convolution, frames, onto)
+
+    monkeypatch.setattr(FrameConvolution, "_convolve", record)
+    model = random_model(padding="same", num_layers=4)
+    for length in range(20_000, 120_000, 999):
+        model.separate(0.1 * torch.ones(1, length), 16000)
+    assert len(lengths) > 10 * len(set(lengths)) and len(set(lengths)) < 150
 
 
 def test_new_weights_count_at_once_and_nothing_stays_with_the_model():
