@@ -242,7 +242,7 @@ def test_the_onnx_file_runs_without_torch_and_gives_what_separate_gives(desk):
     noisy, _ = soundfile.read(CARD / "example" / "noisy.wav", dtype="float32")
     noisy = np.resize(noisy, (16000 * 11, 2))  # of more than one tile
     soundfile.write(desk / "noisy.wav", noisy, 16000)
-    read_through([("bash", f"{export.rstrip()}\ndse-hf separate noisy.wav --quiet")], desk)
+    read_through([("bash", f"{export.rstrip()}\ndse-hf separate noisy.wav --quiet --best")], desk)
     without = "import sys\nfor name in ('torch', 'transformers', 'dse_hf'): sys.modules[name] = None\n"
     command = [sys.executable, "-c", without + code]
     result = subprocess.run(command, cwd=desk, capture_output=True, text=True, timeout=600)

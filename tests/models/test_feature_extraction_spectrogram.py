@@ -37,7 +37,7 @@ def test_frames_are_those_that_separate_makes(n_fft, hop_length):
     model = DAEModel(DAEConfig(hidden_sizes=[4], latent_dim=2, n_fft=n_fft, hop_length=hop_length))
     seen = []
     model.network.encoder[0].register_forward_pre_hook(lambda module, args: seen.append(args[0][0]))
-    waveform = torch.randn(1, 101)
+    waveform = torch.rand(1, 101) * 2 - 1
     model.separate(waveform, 8000)
     features = SpectrogramFeatureExtractor(n_fft=n_fft, hop_length=hop_length)(waveform, sampling_rate=8000)
     features = torch.from_numpy(features.input_features[0])
