@@ -27,7 +27,7 @@ class LevelMeter:
     def __init__(self, sampling_rate: int):
         self.length = max(1, round(BLOCK_SECONDS * sampling_rate))
         self.peak = 0.0
-        self.powers: list[Tensor] = []
+        self.powers: list[float] = []  # of the blocks. Small tensors would keep the large ones between them in memory
         self.rest = torch.zeros(0, dtype=torch.float64)
 
     def add(self, block: Tensor) -> None:
@@ -37,7 +37,7 @@ class LevelMeter:
         self.peak = max(self.peak, float(block.abs().max()))
         power = torch.cat([self.rest, block.double().square().mean(dim=0).cpu()])
         whole = len(power) // self.length * self.length
-        self.powers.append(power[:whole].view(-1, self.length).mean(dim=1))
+        self.powers += power[:whole].view(-1, self.length).mean(dim=1).tolist()
         self.rest = power[whole:].clone()
 
     def gain(self) -> float:
@@ -47,9 +47,9 @@ class LevelMeter:
         """
         if self.peak > 1:
             return 2.0 ** -math.ceil(math.log2(self.peak))
-        powers = torch.cat([*self.powers, self.rest.mean()[None] if len(self.rest) else self.rest])
-        sounding = powers[powers > 0].sort().values
-        if not len(sounding):
+        rest = [float(self.rest.mean())] if len(self.rest) else []
+        sounding = sorted(power for power in [*self.powers, *rest] if power > 0)
+        if not sounding:
             return 1.0
         level = math.sqrt(sounding[math.ceil(SHARE_BELOW * (len(sounding) - 1))])
         room = 2.0 ** math.floor(-math.log2(self.peak))  # up to full scale
