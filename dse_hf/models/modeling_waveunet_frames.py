@@ -74,16 +74,21 @@ class FrameConvolution:
 
     def __call__(self, frames: Tensor, onto: Tensor | None = None) -> Tensor:
         """If `onto` (n - k + 1, C') is given, it is added before the LeakyReLU, and may be written to."""
-        length = len(frames) - self.size + 1
-        if surplus := self._rounded(length) - length:
-            frames = F.pad(frames, (0, 0, 0, surplus))
-            onto = None if onto is None else F.pad(onto, (0, 0, 0, surplus))
-        return self._convolve(frames, onto)[:length]
+        surplus = self.surplus(len(frames))
+        return self.cropped(F.pad(frames, (0, 0, 0, surplus)) if surplus else frames, surplus, onto)
 
-    def _rounded(self, length: int) -> int:
+    def cropped(self, frames: Tensor, surplus: int, onto: Tensor | None = None) -> Tensor:
+        """As a call, for frames with a `surplus` at their end already."""
+        if surplus and onto is not None:
+            onto = F.pad(onto, (0, 0, 0, surplus))
+        return self._convolve(frames, onto)[: len(frames) - surplus - self.size + 1]
+
+    def surplus(self, count: int) -> int:
+        """How many frames are to be added to `count`, so that the output has one of few lengths."""
+        length = count - self.size + 1
         step = min(self.length_step, 1 << (max(length, 1).bit_length() - 1))  # no more than twice a short length
         few = min(16, step // 4)
-        return length if length % step == 0 else -(-(length - few) // step) * step + few
+        return 0 if length % step == 0 else -(length - few) % step
 
     def _convolve(self, frames: Tensor, onto: Tensor | None) -> Tensor:
         image = _image_of(frames.contiguous())
@@ -130,8 +135,11 @@ class FrameQueue:
             self.blocks.append(frames[surplus:])
             self.length += len(frames) - surplus
 
-    def take(self, count: int, kept: int = 0) -> Tensor:
-        """Takes out the first `count` frames, and leaves a copy of the last `kept` of them in the queue."""
+    def take(self, count: int, kept: int = 0, filling: Tensor | None = None) -> Tensor:
+        """Takes out the first `count` frames, and leaves a copy of the last `kept` of them in the queue.
+
+        What is returned has the `filling` at its end.
+        """
         blocks, missing = [], count
         while missing > 0:
             block = self.blocks.popleft()
@@ -139,9 +147,11 @@ class FrameQueue:
                 self.blocks.appendleft(block[missing:].clone())  # a copy, so that the whole block can be freed
             blocks.append(block[:missing])
             missing -= len(blocks[-1])
+        if filling is not None and len(filling):
+            blocks.append(filling)
         frames = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         if kept:
-            self.blocks.appendleft(frames[count - kept :].clone())
+            self.blocks.appendleft(frames[count - kept : count].clone())
         self.length -= count - kept
         return frames
 

@@ -233,7 +233,10 @@ class _Decoder:
             self.skips.append(self.stacked.skip.zeros(self.padding))
         if not len(woven):
             return woven
-        return self.stacked.skip(self.skips.take(len(woven) + 2 * self.half, 2 * self.half), onto=woven)
+        convolution, count = self.stacked.skip, len(woven) + 2 * self.half
+        surplus = convolution.surplus(count)
+        frames = self.skips.take(count, 2 * self.half, convolution.zeros(surplus))
+        return convolution.cropped(frames, surplus, onto=woven)
 
     def _correct(self, woven: Tensor, start: int, end: int | None) -> None:
         """Corrects the steps near both ends: beyond them the interpolated signal is zero."""
@@ -259,7 +262,9 @@ class _SlidingConvolution:
         overlap = self.convolution.size - 1
         if self.queue.length <= overlap:
             return frames.new_zeros(0, self.convolution.out_channels)
-        return self.convolution(self.queue.take(self.queue.length, overlap))
+        surplus = self.convolution.surplus(self.queue.length)
+        frames = self.queue.take(self.queue.length, overlap, self.convolution.zeros(surplus))
+        return self.convolution.cropped(frames, surplus)
 
 
 class _StackedConvolution:
@@ -267,18 +272,18 @@ class _StackedConvolution:
 
     def __init__(self, block: nn.Conv1d, slope: float, fused: bool, step: int, step_below: int):
         channels = block.in_channels - block.out_channels
-        self.weight = block.weight.detach()[:, :channels]  # for the upsampled features
-        self.share = share_of_left(block, self.weight)
-        folded = fold_upsampling(self.weight, self.share)
+        weight = block.weight.detach()[:, :channels]  # for the upsampled features
+        self.share = share_of_left(block, weight)
+        taps, half = weight.permute(2, 0, 1), weight.shape[-1] // 2
+        self.first_taps, self.last_taps = taps[:half].contiguous(), taps[half + 1 :].contiguous()
+        folded = fold_upsampling(weight, self.share)
         self.upsampled = FrameConvolution(folded, fused=fused, length_step=step_below)
         self.skip = FrameConvolution(block.weight[:, channels:], block.bias, slope, fused, step)
 
     def before_start(self, first: Tensor) -> Tensor:
         """What the folded kernels add to the first k // 2 steps for zeros before the first frame: (k // 2, C')."""
-        half = self.weight.shape[-1] // 2
-        return torch.einsum("c,ock->ko", first * (1 - self.share), self.weight[..., :half]).flip(0)
+        return (self.first_taps @ (first * (1 - self.share))).flip(0)
 
     def after_end(self, last: Tensor) -> Tensor:
         """What the folded kernels add to the last k // 2 steps for zeros after the last frame: (k // 2, C')."""
-        half = self.weight.shape[-1] // 2
-        return torch.einsum("c,ock->ko", last * self.share, self.weight[..., half + 1 :]).flip(0)
+        return (self.last_taps @ (last * self.share)).flip(0)
