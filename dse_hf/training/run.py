@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import EarlyStoppingCallback, PreTrainedModel, default_data_collator, set_seed
 from transformers.utils import logging
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the training that `argv` (by default, the command line) describes. Returns the exit status."""
     try:
         train(*parse_arguments(argv))
+        # Otherwise the threads of the process group may abort this process when it ends.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     except (ValueError, OSError, StrictDataclassError) as error:
         sys.stderr.write(f"dse-hf train: {one_line(error)}\n")
         return 1
