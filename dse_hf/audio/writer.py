@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def quantize(block: np.ndarray, subtype: str) -> np.ndarray:
     return np.clip(np.rint(block * scale), -scale, scale - 1) / scale
 
 
-class FileWriter:
+class FileWriter(ABC):
     """What the writers of files share: the checks of the name, and the temporary file that gets it at the end."""
 
     subtype: str
@@ -85,15 +86,15 @@ class FileWriter:
         except OSError as error:
             raise AudioError(f"{self.path}: {describe_os_error(error)}") from error
 
+    @abstractmethod
     def write(self, block: np.ndarray) -> None:
         """Adds a block (n, channels), full scale ±1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Finishes the temporary file. Leaving the `with` block also does this, and then renames the file."""
-        raise NotImplementedError
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (nothing to check by default)
         """Raises an AudioError if the finished temporary file is not complete."""
 
     def abandon(self) -> None:

@@ -51,9 +51,8 @@ class AudioItem:
 
     def replaced(self, content: bytes) -> object:
         """The item with other audio: the content of a file in `file_format`."""
-        if isinstance(self.item, bytes):
+        if not isinstance(self.item, Mapping):
             return content
-        assert isinstance(self.item, Mapping)
         if self.item.get("array") is not None:
             samples, rate = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
             shaped = samples.T if np.ndim(self.item["array"]) == 2 else samples[:, 0]
